@@ -1,0 +1,72 @@
+//! Foredial: a SIP softswitch with an embedded preview dialer.
+//!
+//! The list below is the floor plan. A room may name only the rooms after its `->`, and those
+//! stand above it, so a cycle cannot be written; `tests/floors.rs` reads this list and holds
+//! every file to it. Ground-floor rooms hold no clock, socket, file, thread or tokio.
+//!
+//! ```text
+//! ground now        ->
+//! ground id         ->
+//! ground sip        -> now
+//! ground sdp        ->
+//! ground media      ->
+//! ground call       -> now id
+//! ground agent      -> now id
+//! ground leads      -> now id
+//! ground dialer     -> now id call agent leads
+//! ground event      -> now id call agent leads dialer
+//! ground stats      -> now id call event
+//! middle store      -> now id call leads dialer event stats
+//! middle net        -> now sip
+//! middle rtpio      ->
+//! middle peer       -> id media
+//! middle engine     -> now id sip sdp media call agent leads dialer event stats store net rtpio peer
+//! middle connector  -> now id leads event store engine
+//! top    config     -> sip sdp media agent leads dialer stats store net rtpio peer engine connector
+//! top    http       -> now id call agent leads dialer event stats store net engine connector config
+//! top    demo       -> sip sdp media net rtpio config
+//! top    cli        -> now id leads store engine connector config http demo
+//! ```
+#![deny(unsafe_code)]
+
+pub mod now;
+
+pub mod id;
+
+pub mod sip;
+
+pub mod sdp;
+
+pub mod media;
+
+pub mod call;
+
+pub mod agent;
+
+pub mod leads;
+
+pub mod dialer;
+
+pub mod event;
+
+pub mod stats;
+
+pub mod store;
+
+pub mod net;
+
+pub mod rtpio;
+
+pub mod peer;
+
+pub mod engine;
+
+pub mod connector;
+
+pub mod config;
+
+pub mod http;
+
+pub mod demo;
+
+pub mod cli;
