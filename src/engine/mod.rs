@@ -1,1 +1,3 @@
-//! (room under construction)
+//! The switch and its loop. See `handle` for what the top floor holds.
+
+pub mod handle;
