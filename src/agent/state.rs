@@ -119,15 +119,10 @@ impl Agent {
         }
     }
 
-    /// Moves the preview's deadline to `deadline`, while extensions are left.
-    pub fn extend(&mut self, deadline: UtcMs) -> Result<(), Refused> {
-        match &mut self.state {
-            State::Previewing { deadline: present, extensions_left } if *extensions_left > 0 => {
-                *extensions_left -= 1;
-                *present = deadline;
-                Ok(())
-            }
-            _ => Err(self.refused()),
+    /// The preview runs until `deadline` now; `extensions_left` more may be asked for.
+    pub fn extend(&mut self, deadline: UtcMs, extensions_left: u8) {
+        if let State::Previewing { .. } = self.state {
+            self.state = State::Previewing { deadline, extensions_left };
         }
     }
 
@@ -245,11 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn a_preview_is_extended_only_as_often_as_allowed() {
+    fn only_a_preview_is_extended() {
         let mut agent = previewing();
-        assert!(agent.extend(UtcMs(20_000)).is_ok());
-        assert!(agent.extend(UtcMs(30_000)).is_ok());
-        assert_eq!(agent.extend(UtcMs(40_000)), Err(Refused { state: "previewing" }));
+        agent.extend(UtcMs(20_000), 1);
+        let longer = State::Previewing { deadline: UtcMs(20_000), extensions_left: 1 };
+        assert_eq!(agent.state(), &longer);
+        agent.dial(T).unwrap();
+        agent.extend(UtcMs(30_000), 0);
+        assert_eq!(agent.state(), &State::Dialing);
     }
 
     #[test]

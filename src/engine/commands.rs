@@ -7,12 +7,13 @@ use super::resolved::Text;
 use super::switch::{ReplyId, Switch};
 use super::writes::{AfterCard, Write};
 use crate::agent::state::{Reason, State};
+use crate::dialer::reservation::ReleaseReason;
 use crate::id::{AgentId, FenceToken, PhoneId};
 use crate::now::Now;
 use crate::store;
 
 /// The volume an agent may give the customer, in dB.
-const VOLUME_DB: std::ops::RangeInclusive<f32> = -40.0..=12.0;
+const VOLUME_DB: std::ops::RangeInclusive<i32> = -40..=12;
 /// Longest notes kept with an outcome, in bytes.
 const NOTES_LEN_MAX: usize = 8_000;
 
@@ -46,36 +47,36 @@ impl Switch {
                 Ok(())
             }
             AgentCommand::Dial { token, key, phone } => {
-                return self.dial(now, agent, FenceToken(token), key, phone.map(PhoneId), reply);
+                return self.dial(now, agent, FenceToken(token), key.to_string(), phone.map(PhoneId), reply);
             }
             AgentCommand::Skip { token, key, reason } => {
                 let token = FenceToken(token);
-                let command = store::Command::Skip { token, agent: agent.clone(), key, reason };
+                let command = store::Command::Skip { token, agent: agent.clone(), key: key.to_string(), reason };
                 return self.leave_card(agent, token, command, AfterCard::Next, reply);
             }
-            AgentCommand::Cancel { token, key } => {
+            AgentCommand::Cancel { token, key: _ } => {
                 let token = FenceToken(token);
-                let why = store::ReleaseWhy::Cancel;
-                let command =
-                    store::Command::Release { token, agent: agent.clone(), key: Some(key), why };
+                let why = ReleaseReason::Cancel;
+                let command = store::Command::Release { token, agent: agent.clone(), why };
                 let after = AfterCard::NotReady(Reason::CANCELLED);
                 return self.leave_card(agent, token, command, after, reply);
             }
             AgentCommand::Dnc { token, key } => {
                 let token = FenceToken(token);
-                let command = store::Command::Suppress { token, agent: agent.clone(), key };
+                let command = store::Command::Suppress { token, agent: agent.clone(), key: key.to_string() };
                 return self.leave_card(agent, token, command, AfterCard::Next, reply);
             }
             AgentCommand::Extend { token } => {
-                return self.extend(now, agent, FenceToken(token), reply);
+                return self.extend(agent, FenceToken(token), reply);
             }
             AgentCommand::HangUp => self.agent_hangs_up(now, agent),
-            AgentCommand::Mute { on } => self.mute(agent, on),
-            AgentCommand::Hold { on } => self.hold(agent, on),
+            AgentCommand::Mute { on } => self.mute(now, agent, on),
+            AgentCommand::Hold { on } => self.hold(now, agent, on),
             AgentCommand::Volume { db } => self.volume(agent, db),
             AgentCommand::Dispose { token, key, disposition, notes, callback_at_ms } => {
+                let disposition = Some(disposition).filter(|key| !key.is_empty());
                 let answer = super::writes::Answer { disposition, notes, callback_at_ms };
-                return self.dispose(agent, FenceToken(token), key, answer, reply);
+                return self.dispose(agent, FenceToken(token), key.to_string(), answer, reply);
             }
         };
         self.reply(reply, done);
@@ -103,8 +104,7 @@ impl Switch {
             return;
         }
         desk.ask = Ask::Asking;
-        let rules = self.rules_of(&campaigns);
-        let command = store::Command::ReserveNext { agent: agent.clone(), campaigns, rules };
+        let command = store::Command::ReserveNext { agent: agent.clone(), campaigns };
         self.write(Write::Reserve { agent: agent.clone(), asked_at: now.utc }, command);
     }
 
@@ -141,45 +141,23 @@ impl Switch {
         self.write(write, command);
     }
 
-    fn extend(&mut self, now: Now, agent: &AgentId, token: FenceToken, reply: ReplyId) {
-        let Some(desk) = self.desk(agent) else { return };
-        let limit = match &desk.card {
-            Some(card) if card.token == token => card.campaign.preview_extension(),
-            _ => return self.reply(reply, Err(no_card())),
-        };
-        let State::Previewing { deadline, .. } = *desk.agent.state() else {
-            let problem = wrong_state(desk.agent.state());
-            return self.reply(reply, Err(problem));
-        };
-        let longer = deadline.plus(limit);
-        if desk.agent.extend(longer).is_err() {
-            let problem = Problem::new(
-                409,
-                "no_extensions_left",
-                "No extension left",
-                "This preview was extended as often as the campaign allows.",
-            );
-            return self.reply(reply, Err(problem));
-        }
-        if let Some(card) = &mut desk.card {
-            card.preview_deadline = longer;
-        }
-        let command = store::Command::Extend { token, agent: agent.clone(), until: longer };
-        let _ = now;
+    fn extend(&mut self, agent: &AgentId, token: FenceToken, reply: ReplyId) {
+        let command = store::Command::Extend { token, agent: agent.clone() };
         self.write(Write::Extend { agent: agent.clone(), token, reply }, command);
     }
 
-    fn mute(&mut self, agent: &AgentId, on: bool) -> Result<(), Problem> {
+    fn mute(&mut self, now: Now, agent: &AgentId, on: bool) -> Result<(), Problem> {
         let seat = self.desks.get(agent).and_then(|desk| desk.seat.live_leg());
         let call = self.live_call_mut(agent)?;
         call.controls.muted = on;
+        call.note_mute(now.utc, on);
         if let Some(leg) = seat {
             self.media(MediaCommand::Mute { leg, on });
         }
         Ok(())
     }
 
-    fn volume(&mut self, agent: &AgentId, db: f32) -> Result<(), Problem> {
+    fn volume(&mut self, agent: &AgentId, db: i32) -> Result<(), Problem> {
         if !VOLUME_DB.contains(&db) {
             return Err(Problem::new(
                 422,
@@ -191,7 +169,7 @@ impl Switch {
         let call = self.live_call_mut(agent)?;
         call.controls.volume_db = db;
         let leg = call.leg;
-        self.media(MediaCommand::Gain { leg, db });
+        self.media(MediaCommand::Gain { leg, db: db as f32 });
         Ok(())
     }
 
@@ -213,9 +191,6 @@ impl Switch {
             let state = desk.agent.state();
             if !matches!(state, State::WrapUp { .. }) {
                 let problem = wrong_state(state);
-                return self.reply(reply, Err(problem));
-            }
-            if let Some(problem) = desk.card.as_ref().and_then(|card| card.lacks(&answer)) {
                 return self.reply(reply, Err(problem));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -14,14 +14,16 @@ use super::switch::{LegOf, ReplyId, SessionOf, Switch};
 use super::writes::Write;
 use crate::agent::seat::Seat;
 use crate::agent::state::State;
-use crate::call::result::{CallResult, CancelledBy, from_final};
+use crate::call::result::{CallResult, CancelledBy};
 use crate::dialer::gate::Origination;
-use crate::id::{AgentId, AttemptId, CallId, FenceToken, LegId, PhoneId};
+use crate::id::{AgentId, AttemptId, CallId, FenceToken, LegId, PhoneId, TrunkId};
 use crate::media::g711::Law;
 use crate::now::{Now, UtcMs};
-use crate::sdp;
+use crate::sdp::{Codec, Direction};
+use crate::sdp::negotiate::{Agreed, Local, Negotiation};
 use crate::sip::{Body, InvitePlan, NameAddr, SessionId, SipEvent};
-use crate::store::{self, AttemptStep};
+use crate::store::fact::PhoneView;
+use crate::store::{self, AttemptStep, Spans};
 
 /// One attempt's call. It stays on the desk, ended, until its card is disposed of.
 pub(super) struct Call {
@@ -41,9 +43,11 @@ pub(super) struct Call {
     pub answered: Option<UtcMs>,
     pub recording: Recording,
     /// Our own session description toward the trunk.
-    local: sdp::negotiate::Local,
+    sdp: Negotiation,
     hold_since: Option<UtcMs>,
     hold_ms: u64,
+    mute_since: Option<UtcMs>,
+    mute_ms: u64,
     early_media: bool,
 }
 
@@ -61,7 +65,7 @@ pub(super) enum Phase {
 pub(super) struct Controls {
     pub muted: bool,
     pub held: bool,
-    pub volume_db: f32,
+    pub volume_db: i32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +99,15 @@ impl Call {
 
     pub fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// Hold begins or ends: its seconds are part of the call's record.
+    pub fn note_hold(&mut self, at: UtcMs, on: bool) {
+        span(&mut self.hold_since, &mut self.hold_ms, at, on);
+    }
+
+    pub fn note_mute(&mut self, at: UtcMs, on: bool) {
+        span(&mut self.mute_since, &mut self.mute_ms, at, on);
     }
 
     fn state_name(&self) -> &'static str {
@@ -170,8 +183,12 @@ impl Switch {
             Ok(found) => found,
             Err(problem) => return self.refuse_dial(agent, token, key, problem, reply),
         };
-        let Some(trunk) =
-            campaign.trunks.iter().find_map(|id| self.config.trunks.get(id)).cloned()
+        let route = campaign
+            .rules
+            .routes
+            .iter()
+            .find_map(|route| Some((self.config.trunks.get(&route.trunk)?.clone(), route)));
+        let Some((trunk, caller_id)) = route.map(|(trunk, route)| (trunk, route.caller_id.clone()))
         else {
             let problem = Problem::new(
                 503,
@@ -188,7 +205,6 @@ impl Switch {
         let leg = self.new_leg(seat);
         let call = CallId(self.new_uuid(now));
         let attempt = AttemptId(call.0);
-        let caller_id = campaign.caller_id.clone().unwrap_or_else(|| trunk.caller_id.clone());
         let called = trunk.request_uri(&phone.e164);
         let plan = self.sip.plan_invite(
             &called,
@@ -205,9 +221,14 @@ impl Switch {
             trunk: trunk.id.clone(),
             caller_id,
             dialog: plan.to_string(),
-            rules: campaign.rules.clone(),
         };
-        let local = sdp::negotiate::Local::new(self.config.media_address, port, call.0.as_u128());
+        let local = Local {
+            address: self.config.media_address,
+            port,
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            telephone_event: true,
+        };
+        let sdp = Negotiation::new(local, self.rng.random::<u64>() >> 1);
         let phase = Phase::Committing { plan: Box::new(plan), reply, given_up: false };
         self.calls.insert(
             call,
@@ -227,9 +248,11 @@ impl Switch {
                 ringing: None,
                 answered: None,
                 recording: Recording::Off,
-                local,
+                sdp,
                 hold_since: None,
                 hold_ms: 0,
+                mute_since: None,
+                mute_ms: 0,
                 early_media: false,
             },
         );
@@ -249,7 +272,7 @@ impl Switch {
         agent: &AgentId,
         token: FenceToken,
         phone: Option<PhoneId>,
-    ) -> Result<(Arc<Campaign>, store::PhoneView), Problem> {
+    ) -> Result<(Arc<Campaign>, PhoneView), Problem> {
         let desk = self.desks.get(agent).ok_or_else(no_card)?;
         let card = desk.card.as_ref().filter(|card| card.token == token).ok_or_else(no_card)?;
         if !matches!(desk.agent.state(), State::Previewing { .. }) {
@@ -282,7 +305,16 @@ impl Switch {
         reply: ReplyId,
     ) {
         if problem.rule == "stale_token" {
-            let command = store::Command::Judge { token, agent: agent.clone(), key };
+            let command = store::Command::BeginAttempt {
+                token,
+                agent: agent.clone(),
+                key,
+                attempt: AttemptId(uuid::Uuid::nil()),
+                phone: PhoneId(0),
+                trunk: TrunkId::new(""),
+                caller_id: String::new(),
+                dialog: String::new(),
+            };
             return self.write(Write::Judge { reply }, command);
         }
         self.reply(reply, Err(problem));
@@ -291,7 +323,7 @@ impl Switch {
     /// The attempt is on disk: the INVITE leaves.
     pub(super) fn originate(&mut self, now: Now, call: CallId, origination: &Origination) {
         let Some(call) = self.calls.get_mut(&call) else { return };
-        let ring_until = now.instant + call.campaign.ring_limit;
+        let ring_until = now.instant + Duration::from_millis(call.campaign.rules.ring_limit_ms);
         let placeholder = Phase::Ended {
             at: now.utc,
             result: CallResult::SystemFailure,
@@ -302,14 +334,14 @@ impl Switch {
         else {
             return;
         };
-        debug_assert!(origination.phone() != PhoneId(0), "the gate names the phone it allowed");
+        tracing::info!(call = %call.id, trunk = %origination.route().trunk, "dialing");
         let (id, attempt, leg, port) = (call.id, call.attempt, call.leg, call.port);
         if given_up {
             self.reply(reply, Ok(()));
             let detail = "given up before the INVITE".to_owned();
             return self.finish(now, id, Ending::ours(CallResult::AgentCancelled, detail));
         }
-        let (seat, offer) = (self.desks.get(&call.agent).map(|desk| desk.seat), call.local.offer());
+        let (seat, offer) = (self.desks.get(&call.agent).map(|desk| desk.seat), call.sdp.offer(Direction::SendRecv));
         let (credentials, timeout) = (call.trunk.credentials.clone(), call.trunk.invite_timeout);
         let session = self.sip.invite(
             now,
@@ -342,7 +374,7 @@ impl Switch {
         if let Some(desk) = self.desk(&call.agent) {
             desk.call = None;
             let (deadline, left) = match &desk.card {
-                Some(card) => (card.preview_deadline, card.extensions_left),
+                Some(card) => (card.life.deadline, card.extensions_left),
                 None => (now.utc, 0),
             };
             desk.agent.back_to_preview(deadline, left, now.utc);
@@ -402,12 +434,12 @@ impl Switch {
         if first_ring {
             call.ringing = Some(now.utc);
         }
-        let agreed = body.and_then(|body| agree(&mut call.local, &body));
+        let agreed = body.and_then(|body| agree(&mut call.sdp, &body));
         let early_media = agreed.is_some();
         call.early_media |= early_media;
         if first_ring {
             self.desk(&agent);
-            self.step(attempt, AttemptStep::Alerting { dialog, early_media });
+            self.step(attempt, AttemptStep::Alerting { dialog });
         }
         if let Some(agreed) = agreed {
             self.aim(leg, &agreed);
@@ -431,7 +463,7 @@ impl Switch {
             self.sip.hang_up(now, session, None);
             return;
         }
-        let agreed = body.as_ref().and_then(|body| agree(&mut call.local, body));
+        let agreed = body.as_ref().and_then(|body| agree(&mut call.sdp, body));
         call.phase = Phase::Answered { session };
         call.answered = Some(now.utc);
         let (attempt, agent, leg) = (call.attempt, call.agent.clone(), call.leg);
@@ -465,13 +497,13 @@ impl Switch {
         q850: Option<u16>,
     ) {
         let Some(call) = self.calls.get(&id) else { return };
-        let result = from_final(status, q850, call.ringing.is_some(), None);
+        let result = CallResult::from_final(status, q850, call.ringing.is_some(), None);
         let ending = Ending {
             result,
             detail: format!("{status} {phrase}"),
             status: Some(status),
             q850,
-            by: store::EndedBy::Customer,
+            by: store::EndedBy::Network,
         };
         self.finish(now, id, ending);
     }
@@ -488,10 +520,10 @@ impl Switch {
         let leg = call.leg;
         let Some(body) = body else {
             // Offerless: ours is the offer; its answer comes in the ACK.
-            let offer = call.local.offer();
+            let offer = call.sdp.offer(Direction::SendRecv);
             return self.sip.answer_reoffer(now, session, Body::sdp(offer));
         };
-        let answer = std::str::from_utf8(&body.bytes).ok().and_then(|text| call.local.answer(text).ok());
+        let answer = std::str::from_utf8(&body.bytes).ok().and_then(|text| call.sdp.answer(text, Direction::SendRecv).ok());
         match answer {
             Some((answer, agreed)) => {
                 self.aim(leg, &agreed);
@@ -508,7 +540,7 @@ impl Switch {
             Phase::Committing { given_up, .. } => *given_up = true,
             Phase::Inviting { .. } => {
                 let (status, alerted) = (487, call.ringing.is_some());
-                let result = from_final(status, None, alerted, Some(CancelledBy::Agent));
+                let result = CallResult::from_final(status, None, alerted, Some(CancelledBy::Agent));
                 self.hang_up_customer(now, id, result, "given up by the agent");
             }
             Phase::Answered { .. } => {
@@ -542,16 +574,14 @@ impl Switch {
             return;
         }
         let answered = call.is_answered();
-        if let Some(since) = call.hold_since.take() {
-            call.hold_ms += now.utc.ms_since(since);
-        }
-        let talk_ms = call.answered.map_or(0, |at| now.utc.ms_since(at)).saturating_sub(call.hold_ms);
+        call.note_hold(now.utc, false);
+        call.note_mute(now.utc, false);
         call.phase =
             Phase::Ended { at: now.utc, result: ending.result, detail: ending.detail.clone() };
         let (leg, port, agent) = (call.leg, call.port, call.agent.clone());
         let limit = match answered {
-            true => call.campaign.wrap_up_answered,
-            false => call.campaign.wrap_up_unanswered,
+            true => call.campaign.rules.wrap_up.answered_ms,
+            false => call.campaign.rules.wrap_up.unanswered_ms,
         };
         let command = store::Command::Finish {
             attempt: call.attempt,
@@ -559,9 +589,11 @@ impl Switch {
             status: ending.status,
             q850: ending.q850,
             ended_by: ending.by,
-            talk_ms,
-            hold_ms: call.hold_ms,
-            rules: call.campaign.rules.clone(),
+            spans: Spans {
+                hold_ms: call.hold_ms,
+                mute_ms: call.mute_ms,
+                early_media: call.early_media,
+            },
         };
         let recording = matches!(call.recording, Recording::Running { .. });
         *self.counters.results.entry(ending.result.name()).or_default() += 1;
@@ -578,19 +610,20 @@ impl Switch {
             self.media(MediaCommand::Listen { leg: seat, to: Source::Silence });
         }
         if let Some(desk) = self.desk(&agent) {
-            desk.agent.wrap_up(now.utc.plus(limit), now.utc);
+            desk.agent.wrap_up(now.utc.plus(Duration::from_millis(limit)), now.utc);
             if matches!(desk.seat, Seat::Lost { .. }) {
                 desk.seat = Seat::Absent;
             }
         }
     }
 
-    pub(super) fn hold(&mut self, agent: &AgentId, on: bool) -> Result<(), Problem> {
+    pub(super) fn hold(&mut self, now: Now, agent: &AgentId, on: bool) -> Result<(), Problem> {
         let call = self.live_call_mut(agent)?;
         if !call.is_answered() {
             return Err(Problem::new(409, "not_answered", "Nobody to hold", "The phone still rings."));
         }
         call.controls.held = on;
+        call.note_hold(now.utc, on);
         let id = call.id;
         let seat = self.desks.get(agent).and_then(|desk| desk.seat.live_leg());
         match seat {
@@ -607,7 +640,7 @@ impl Switch {
         match call.phase {
             Phase::Answered { .. } => {
                 self.media(MediaCommand::Mute { leg: seat, on: controls.muted });
-                self.media(MediaCommand::Gain { leg, db: controls.volume_db });
+                self.media(MediaCommand::Gain { leg, db: controls.volume_db as f32 });
                 self.connect_ears(id, seat);
                 self.record_with(id, seat);
             }
@@ -658,18 +691,18 @@ impl Switch {
         }
     }
 
-    fn aim(&mut self, leg: LegId, agreed: &sdp::negotiate::Agreed) {
+    fn aim(&mut self, leg: LegId, agreed: &Agreed) {
         self.media(MediaCommand::AimTrunk {
             leg,
             remote: agreed.remote,
             law: match agreed.codec {
-                sdp::negotiate::Codec::Pcmu => Law::Mulaw,
-                sdp::negotiate::Codec::Pcma => Law::Alaw,
+                Codec::Pcmu => Law::Mulaw,
+                Codec::Pcma => Law::Alaw,
             },
             payload_type: agreed.payload_type,
             telephone_event: agreed.telephone_event,
-            send: agreed.direction.sends(),
-            receive: agreed.direction.receives(),
+            send: agreed.direction.send(),
+            receive: agreed.direction.receive(),
         });
     }
 
@@ -723,9 +756,17 @@ impl Ending {
     }
 }
 
-fn agree(local: &mut sdp::negotiate::Local, body: &Body) -> Option<sdp::negotiate::Agreed> {
+/// Adds the time since `since` to `total_ms`, and starts again when `on`.
+fn span(since: &mut Option<UtcMs>, total_ms: &mut u64, at: UtcMs, on: bool) {
+    if let Some(since) = since.take() {
+        *total_ms += at.ms_since(since);
+    }
+    *since = on.then_some(at);
+}
+
+fn agree(sdp: &mut Negotiation, body: &Body) -> Option<Agreed> {
     let text = std::str::from_utf8(&body.bytes).ok()?;
-    local.accept_answer(text).ok()
+    sdp.read_answer(text).ok()
 }
 
 /// `recordings/YYYY/MM/DD/<call-id>.wav`, by UTC date.

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::handle::{DeskUpdate, Handle, Problem, Request, SipSocket};
+use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
 use super::media_worker::{MediaCommand, MediaFact, WorkerHandle};
 use super::switch::{Input, Output, ReplyId, Switch};
 use crate::id::{AgentId, LegId};
@@ -63,8 +63,7 @@ pub struct Engine {
 impl Engine {
     /// Starts the loop on a thread of its own.
     pub fn start(parts: Parts) -> std::io::Result<Engine> {
-        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-        let handle = Handle::new(requests);
+        let (handle, inbox) = Handle::new(REQUESTS_MAX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let own = handle.clone();
         let thread = std::thread::Builder::new().name("switch".to_owned()).spawn(move || {
@@ -232,6 +231,9 @@ impl Driver {
             }
             Request::Snapshot { reply } => {
                 let _ = reply.send(switch.snapshot());
+            }
+            Request::TrunkSnapshot { reply } => {
+                let _ = reply.send(switch.trunk_snapshot());
             }
             Request::Drain => switch.handle(now, Input::Drain),
             // Handled where the loop can be left.

@@ -1,52 +1,77 @@
-//! What the top floor holds of the engine: commands, desks to watch, SIP sockets to feed.
-
-use std::net::SocketAddr;
-use std::sync::Arc;
-
-use bytes::Bytes;
-use serde::Deserialize;
-use tokio::sync::{mpsc, oneshot, watch};
+//! What the top floor holds of the engine: bounded channels into the loop, and nothing else.
+//!
+//! Every function may be called from any task. None of them blocks the loop: it answers through
+//! oneshots and watches. When the loop is gone, commands answer 503 and streams end.
 
 use crate::id::AgentId;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// One agent's desk as a page shows it. `seq` grows with every change within an `epoch`.
+/// The agent's whole desk as JSON, as the page gets it; `seq` grows by one with each change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeskUpdate {
+    /// Names this run of the process; `seq` starts anew with a new epoch.
     pub epoch: String,
     pub seq: u64,
     pub desk: serde_json::Value,
 }
 
-/// What an agent may ask for. `token` is the reservation's fence, `key` names the click.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(tag = "cmd", rename_all = "snake_case")]
+/// Calls, legs, ports, agents, trunks and queue depths, for people and tests.
+pub type EngineSnapshot = serde_json::Value;
+
+/// What an agent asks for. `token` is the reservation's fencing token, `key` the page's UUID for
+/// one click, so that a repeated click gets the first answer.
+#[derive(Clone, Debug, PartialEq)]
 pub enum AgentCommand {
-    #[serde(alias = "next")]
     Ready,
-    NotReady { reason: String },
-    Dial { token: u64, key: String, #[serde(default)] phone: Option<u64> },
-    Skip { token: u64, key: String, reason: String },
-    Cancel { token: u64, key: String },
-    Dnc { token: u64, key: String },
-    Extend { token: u64 },
+    NotReady {
+        reason: String,
+    },
+    Dial {
+        token: u64,
+        key: uuid::Uuid,
+        phone: Option<u64>,
+    },
+    Skip {
+        token: u64,
+        key: uuid::Uuid,
+        reason: String,
+    },
+    Cancel {
+        token: u64,
+        key: uuid::Uuid,
+    },
+    Dnc {
+        token: u64,
+        key: uuid::Uuid,
+    },
+    Extend {
+        token: u64,
+    },
     HangUp,
-    Mute { on: bool },
-    Hold { on: bool },
-    Volume { db: f32 },
+    Mute {
+        on: bool,
+    },
+    Hold {
+        on: bool,
+    },
+    /// How loud the agent hears the customer.
+    Volume {
+        db: i32,
+    },
     Dispose {
         token: u64,
-        key: String,
-        #[serde(default)]
-        disposition: Option<String>,
-        #[serde(default)]
+        key: uuid::Uuid,
+        disposition: String,
         notes: String,
-        #[serde(default)]
         callback_at_ms: Option<i64>,
     },
     LogOut,
 }
 
-/// Why a command was refused: an HTTP status, a stable rule name and words for a person.
+/// Why a command was refused, shaped for RFC 9457. `rule` is stable and machine-readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub status: u16,
@@ -55,31 +80,30 @@ pub struct Problem {
     pub detail: String,
 }
 
-impl Problem {
-    pub fn new(status: u16, rule: &'static str, title: &str, detail: impl Into<String>) -> Problem {
-        Problem { status, rule, title: title.to_owned(), detail: detail.into() }
-    }
-
-    pub fn overload() -> Problem {
-        Problem::new(503, "overload", "The switch is overloaded", "Try again in a moment.")
-    }
-}
-
-/// The switch's end of one WebSocket that carries SIP.
+/// One SIP WebSocket as the engine sees it. The stream ending means: close the socket.
+#[derive(Debug)]
 pub struct SipSocket {
     pub flow: u64,
     pub outgoing: mpsc::Receiver<Vec<u8>>,
 }
 
-/// A request to the control loop from the top floor.
-pub enum Request {
+/// What arrives at the loop from the top floor.
+#[derive(Debug)]
+pub enum Input {
     Command {
         agent: AgentId,
         command: AgentCommand,
         reply: oneshot::Sender<Result<Arc<DeskUpdate>, Problem>>,
     },
-    Desk { agent: AgentId, reply: oneshot::Sender<Option<watch::Receiver<Arc<DeskUpdate>>>> },
-    Presence { agent: AgentId, tab: u64, present: bool },
+    Desk {
+        agent: AgentId,
+        reply: oneshot::Sender<Option<watch::Receiver<Arc<DeskUpdate>>>>,
+    },
+    Presence {
+        agent: AgentId,
+        tab: u64,
+        present: bool,
+    },
     SipOpen {
         agent: AgentId,
         local: SocketAddr,
@@ -87,51 +111,91 @@ pub enum Request {
         secure: bool,
         reply: oneshot::Sender<SipSocket>,
     },
-    SipReceived { flow: u64, bytes: Bytes },
-    SipClosed { flow: u64 },
+    SipReceived {
+        flow: u64,
+        bytes: Bytes,
+    },
+    SipClosed {
+        flow: u64,
+    },
+    Snapshot {
+        reply: oneshot::Sender<EngineSnapshot>,
+    },
+    TrunkSnapshot {
+        reply: oneshot::Sender<EngineSnapshot>,
+    },
     /// What the CRM said for the card with this fence, or why it could not.
-    Crm { agent: AgentId, token: u64, result: Result<serde_json::Value, String> },
-    Snapshot { reply: oneshot::Sender<serde_json::Value> },
+    Crm {
+        agent: AgentId,
+        token: u64,
+        result: Result<serde_json::Value, String>,
+    },
     Drain,
-    Shutdown { reply: oneshot::Sender<()> },
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
 }
 
-/// A cheap, cloneable way to the control loop. Senders wait when its queue is full.
-#[derive(Clone)]
+/// The engine's door. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Handle {
-    requests: mpsc::Sender<Request>,
+    inputs: mpsc::Sender<Input>,
 }
 
 impl Handle {
-    pub fn new(requests: mpsc::Sender<Request>) -> Handle {
-        Handle { requests }
+    /// A handle and the end the loop reads. `depth_inputs` bounds what may wait.
+    pub fn new(depth_inputs: usize) -> (Handle, mpsc::Receiver<Input>) {
+        let (inputs, outputs) = mpsc::channel(depth_inputs);
+        (Handle { inputs }, outputs)
     }
 
-    /// Carries out one command of an agent and answers with her desk after it.
+    /// Asks for `command`; a full queue refuses new work at once instead of waiting.
     pub async fn command(
         &self,
         agent: AgentId,
         command: AgentCommand,
     ) -> Result<Arc<DeskUpdate>, Problem> {
         let (reply, answer) = oneshot::channel();
-        // A full queue refuses new work instead of making clicks wait behind it.
-        self.requests
-            .try_send(Request::Command { agent, command, reply })
-            .map_err(|_| Problem::overload())?;
-        answer.await.unwrap_or_else(|_| Err(Problem::overload()))
+        self.inputs
+            .try_send(Input::Command {
+                agent,
+                command,
+                reply,
+            })
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => Problem::overload(),
+                mpsc::error::TrySendError::Closed(_) => Problem::stopped(),
+            })?;
+        answer.await.unwrap_or_else(|_| Err(Problem::stopped()))
     }
 
-    /// The agent's desk, now and whenever it changes; `None` for an unknown agent.
+    /// The agent's desk and every later one. `None` when the loop is gone or does not know the agent.
     pub async fn desk(&self, agent: &AgentId) -> Option<watch::Receiver<Arc<DeskUpdate>>> {
-        self.ask(|reply| Request::Desk { agent: agent.clone(), reply }).await.flatten()
+        let (reply, answer) = oneshot::channel();
+        self.inputs
+            .send(Input::Desk {
+                agent: agent.clone(),
+                reply,
+            })
+            .await
+            .ok()?;
+        answer.await.ok().flatten()
     }
 
-    /// A page of the agent has opened (`present`), or has closed or stopped answering pings.
+    /// A desk socket opened, or closed or stopped answering pings.
     pub async fn presence(&self, agent: AgentId, tab: u64, present: bool) {
-        self.tell(Request::Presence { agent, tab, present }).await;
+        // A loop that is gone has nobody to tell.
+        let _ = self
+            .inputs
+            .send(Input::Presence {
+                agent,
+                tab,
+                present,
+            })
+            .await;
     }
 
-    /// Opens a SIP flow for a WebSocket that has been authenticated as `agent`.
+    /// A SIP WebSocket opened by a signed-in agent. `None` when the loop is gone.
     pub async fn sip_open(
         &self,
         agent: AgentId,
@@ -139,49 +203,101 @@ impl Handle {
         remote: SocketAddr,
         secure: bool,
     ) -> Option<SipSocket> {
-        self.ask(|reply| Request::SipOpen { agent, local, remote, secure, reply }).await
+        let (reply, answer) = oneshot::channel();
+        self.inputs
+            .send(Input::SipOpen {
+                agent,
+                local,
+                remote,
+                secure,
+                reply,
+            })
+            .await
+            .ok()?;
+        answer.await.ok()
     }
 
+    /// One whole SIP message (RFC 7118 section 5: one a frame).
     pub async fn sip_received(&self, flow: u64, bytes: Bytes) {
-        self.tell(Request::SipReceived { flow, bytes }).await;
+        let _ = self.inputs.send(Input::SipReceived { flow, bytes }).await;
     }
 
     pub async fn sip_closed(&self, flow: u64) {
-        self.tell(Request::SipClosed { flow }).await;
+        let _ = self.inputs.send(Input::SipClosed { flow }).await;
     }
 
-    pub async fn crm(
-        &self,
-        agent: AgentId,
-        token: u64,
-        result: Result<serde_json::Value, String>,
-    ) {
-        self.tell(Request::Crm { agent, token, result }).await;
-    }
-
-    /// Counts and states for people and tests; `null` when the engine has ended.
-    pub async fn snapshot(&self) -> serde_json::Value {
-        self.ask(|reply| Request::Snapshot { reply }).await.unwrap_or_default()
-    }
-
-    /// No new cards and no new dials; calls in progress go on.
-    pub async fn drain(&self) {
-        self.tell(Request::Drain).await;
-    }
-
-    /// Ends every call properly and stops the loop.
-    pub async fn shutdown(&self) {
-        self.ask(|reply| Request::Shutdown { reply }).await;
-    }
-
-    async fn tell(&self, request: Request) {
-        // An error means that the loop has ended; there is nobody left to tell.
-        let _ = self.requests.send(request).await;
-    }
-
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+    /// `null` when the loop is gone.
+    pub async fn snapshot(&self) -> EngineSnapshot {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.ok()?;
-        answer.await.ok()
+        if self.inputs.send(Input::Snapshot { reply }).await.is_err() {
+            return EngineSnapshot::Null;
+        }
+        answer.await.unwrap_or(EngineSnapshot::Null)
+    }
+
+    /// `null` when the loop is gone.
+    pub async fn trunk_snapshot(&self) -> EngineSnapshot {
+        let (reply, answer) = oneshot::channel();
+        if self
+            .inputs
+            .send(Input::TrunkSnapshot { reply })
+            .await
+            .is_err()
+        {
+            return EngineSnapshot::Null;
+        }
+        answer.await.unwrap_or(EngineSnapshot::Null)
+    }
+
+    /// No new cards and no new dials; calls go on to their end.
+    pub async fn drain(&self) {
+        let _ = self.inputs.send(Input::Drain).await;
+    }
+
+    /// The CRM's answer for one card; a card that is gone by now drops it.
+    pub async fn crm(&self, agent: AgentId, token: u64, result: Result<serde_json::Value, String>) {
+        let crm = Input::Crm {
+            agent,
+            token,
+            result,
+        };
+        let _ = self.inputs.send(crm).await;
+    }
+
+    /// Ends every call with its outcome, then the loop; returns when that is done.
+    pub async fn shutdown(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.inputs.send(Input::Shutdown { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+}
+
+impl Problem {
+    pub fn new(status: u16, rule: &'static str, title: &str, detail: impl Into<String>) -> Problem {
+        Problem {
+            status,
+            rule,
+            title: title.to_owned(),
+            detail: detail.into(),
+        }
+    }
+
+    pub fn overload() -> Problem {
+        Problem {
+            status: 503,
+            rule: "overload",
+            title: "Busy".into(),
+            detail: "The switch has too much waiting; try again in a second.".into(),
+        }
+    }
+
+    fn stopped() -> Problem {
+        Problem {
+            status: 503,
+            rule: "stopped",
+            title: "Stopped".into(),
+            detail: "The switch is stopping or has stopped.".into(),
+        }
     }
 }

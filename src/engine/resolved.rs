@@ -6,22 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialer::campaign::Rules;
+use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::sip::{EndpointConfig, Flow};
 
 /// A text in both of the pages' languages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Text {
-    pub en: String,
-    pub zh: String,
-}
-
-impl Text {
-    pub fn new(en: &str, zh: &str) -> Text {
-        Text { en: en.to_owned(), zh: zh.to_owned() }
-    }
-}
+pub use crate::dialer::campaign::Label as Text;
 
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -75,7 +65,6 @@ pub struct Trunk {
     pub peer: SocketAddr,
     /// The host part of Request-URI, To and From.
     pub domain: String,
-    pub caller_id: String,
     /// Digits put before the E.164 number without its plus sign; `None` sends `+…`.
     pub prefix: Option<String>,
     pub credentials: Option<(String, String)>,
@@ -91,24 +80,17 @@ pub struct AgentProfile {
     pub campaigns: Vec<CampaignId>,
 }
 
+/// A campaign: its dialing rules, and what its cards look like.
 #[derive(Clone, Debug)]
 pub struct Campaign {
     pub id: CampaignId,
-    pub name: Text,
-    pub rules: Arc<Rules>,
-    /// Trunks in the order they are tried.
-    pub trunks: Vec<TrunkId>,
-    pub caller_id: Option<String>,
+    /// Name, routes, limits, dispositions.
+    pub rules: dialer::campaign::Campaign,
     pub script_title: String,
     /// A minijinja template over the card's fields.
     pub script: String,
     pub fields: Vec<FieldLayout>,
     pub skip_reasons: Vec<Choice>,
-    pub dispositions: Vec<DispositionChoice>,
-    pub preview_limit: Duration,
-    pub wrap_up_answered: Duration,
-    pub wrap_up_unanswered: Duration,
-    pub ring_limit: Duration,
     pub mask_numbers: bool,
     pub record: bool,
     /// Whether a CRM is asked for this campaign's cards.
@@ -128,12 +110,25 @@ pub struct Choice {
     pub label: Text,
 }
 
-#[derive(Clone, Debug)]
-pub struct DispositionChoice {
-    pub key: String,
-    pub label: Text,
-    /// The action's stable name, as pages know it.
-    pub action: String,
-    pub notes_min: usize,
-    pub needs_callback_time: bool,
+impl EngineConfig {
+    /// The dialing rules of all campaigns, as the store and the gate know them.
+    pub fn rules(&self) -> dialer::campaign::Rules {
+        dialer::campaign::Rules::of(self.campaigns.values().map(|it| it.rules.clone()))
+    }
+}
+
+impl Trunk {
+    /// What is called on this trunk for an E.164 number.
+    pub fn request_uri(&self, e164: &str) -> String {
+        let digits = e164.trim_start_matches('+');
+        match &self.prefix {
+            Some(prefix) => format!("sip:{prefix}{digits}@{}", self.domain),
+            None => format!("sip:+{digits}@{}", self.domain),
+        }
+    }
+
+    /// The way to this trunk through `socket`.
+    pub fn flow(&self, socket: &Flow) -> Flow {
+        Flow { remote: self.peer, ..socket.clone() }
+    }
 }

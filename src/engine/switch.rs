@@ -210,10 +210,10 @@ impl Switch {
             MediaFact::PortTaken { leg, port } => self.port_taken(now, leg, port),
             MediaFact::Stalled { leg, silent_ms } => self.leg_stalled(now, leg, silent_ms),
             MediaFact::LegDied { leg, reason } => self.leg_died(now, leg, &reason),
-            MediaFact::Recorded { call, path, duration_ms, bytes, sha256 } => {
-                self.recorded(now, call, path, duration_ms, bytes, sha256);
+            MediaFact::Recorded { call, path, duration_ms, bytes, gap_ms } => {
+                self.recorded(call, &path, duration_ms, bytes, gap_ms);
             }
-            MediaFact::RecordingFailed { call, reason } => self.recording_failed(now, call, &reason),
+            MediaFact::RecordingFailed { call, reason } => self.recording_failed(call, &reason),
             MediaFact::FirstPacket { .. } | MediaFact::Quality { .. } => {}
         }
     }
@@ -256,6 +256,23 @@ impl Switch {
 
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub fn trunk_snapshot(&self) -> serde_json::Value {
+        let calls = |id| {
+            self.calls.values().filter(|call| !call.is_ended() && call.trunk.id == *id).count()
+        };
+        self.config
+            .trunks
+            .values()
+            .map(|trunk| {
+                serde_json::json!({
+                    "id": trunk.id.as_str(),
+                    "peer": trunk.peer.to_string(),
+                    "calls": calls(&trunk.id),
+                })
+            })
+            .collect()
     }
 
     /// Counts and states for people and tests; never read back.

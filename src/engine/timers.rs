@@ -8,7 +8,8 @@ use super::switch::Switch;
 use super::writes::{AfterCard, Answer, Write};
 use crate::agent::seat::Seat;
 use crate::agent::state::{Reason, State};
-use crate::call::result::{CallResult, CancelledBy, from_final};
+use crate::call::result::{CallResult, CancelledBy};
+use crate::dialer::reservation::ReleaseReason;
 use crate::id::{AgentId, CallId};
 use crate::now::{Now, UtcMs};
 use crate::store;
@@ -102,7 +103,7 @@ impl Switch {
 
     /// The card went unanswered: record back, agent NOT_READY.
     fn preview_over(&mut self, agent: &AgentId) {
-        self.release_card(agent, store::ReleaseWhy::Limit, AfterCard::NotReady(Reason::PREVIEW_TIMEOUT));
+        self.release_card(agent, ReleaseReason::Limit, AfterCard::NotReady(Reason::PREVIEW_TIMEOUT));
     }
 
     /// An unanswered call accepts its filled-in result; an answered one waits in the list.
@@ -126,7 +127,7 @@ impl Switch {
                 self.hang_up_customer(now, id, CallResult::Connected, "the agent did not come back");
             }
             _ => {
-                let result = from_final(487, None, alerted, Some(CancelledBy::Agent));
+                let result = CallResult::from_final(487, None, alerted, Some(CancelledBy::Agent));
                 self.hang_up_customer(now, id, result, "the agent's browser was closed");
             }
         }
@@ -140,7 +141,7 @@ impl Switch {
         let state = desk.agent.state().clone();
         match state {
             State::Previewing { .. } => {
-                self.release_card(agent, store::ReleaseWhy::AgentLost, AfterCard::Next);
+                self.release_card(agent, ReleaseReason::AgentLost, AfterCard::Next);
             }
             State::LoggedOut => {
                 if let Some(desk) = self.desk(agent) {
@@ -156,14 +157,14 @@ impl Switch {
     pub(super) fn release_card(
         &mut self,
         agent: &AgentId,
-        why: store::ReleaseWhy,
+        why: ReleaseReason,
         after: AfterCard,
     ) {
         let Some(desk) = self.desk(agent) else { return };
         let Some(card) = &mut desk.card else { return };
         card.leaving = true;
         let token = card.token;
-        let command = store::Command::Release { token, agent: agent.clone(), key: None, why };
+        let command = store::Command::Release { token, agent: agent.clone(), why };
         self.write(Write::LeaveCard { agent: agent.clone(), token, after, reply: None }, command);
     }
 
@@ -175,7 +176,7 @@ impl Switch {
             .map(|call| (call.id, call.ringing.is_some()))
             .collect();
         for (id, alerted) in over {
-            let result = from_final(487, None, alerted, Some(CancelledBy::RingLimit));
+            let result = CallResult::from_final(487, None, alerted, Some(CancelledBy::RingLimit));
             self.hang_up_customer(now, id, result, "ring limit");
         }
     }
@@ -213,7 +214,7 @@ impl Switch {
         for (id, answered, alerted) in live {
             let result = match answered {
                 true => CallResult::Connected,
-                false => from_final(487, None, alerted, Some(CancelledBy::Agent)),
+                false => CallResult::from_final(487, None, alerted, Some(CancelledBy::Agent)),
             };
             self.hang_up_customer(now, id, result, "the switch was stopped");
         }

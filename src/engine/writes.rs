@@ -1,9 +1,7 @@
 //! What the store answers, and what follows. A write is remembered here until its fact comes;
 //! an outcome stays until the store has it on disk.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::Path;
 
 use super::card::Card;
 use super::desk::{Ask, Waiting};
@@ -11,10 +9,12 @@ use super::handle::Problem;
 use super::resolved::Text;
 use super::switch::{Output, ReplyId, Switch};
 use crate::agent::state::{Reason, State};
-use crate::dialer::campaign::Rules;
-use crate::id::{AgentId, AttemptId, CallId, CampaignId, FenceToken};
+use crate::dialer::reservation::ReleaseReason;
+use crate::id::{AgentId, AttemptId, CallId, FenceToken};
 use crate::now::{Now, UtcMs};
 use crate::sip::SessionId;
+use crate::dialer::gate::Rule;
+use crate::store::fact::{NothingToDial, Reservation};
 use crate::store::{self, Fact, StoreError};
 
 /// A command the store has been given, and whom its answer concerns.
@@ -62,13 +62,20 @@ impl Switch {
             (Write::Reserve { agent, asked_at }, Fact::Reserved(reservation)) => {
                 self.reserved(now, &agent, asked_at, *reservation);
             }
-            (Write::Reserve { agent, .. }, Fact::NothingToDial { reasons, earliest }) => {
-                self.nothing_to_dial(now, &agent, &reasons, earliest);
+            (Write::Reserve { agent, .. }, Fact::NothingToDial(nothing)) => {
+                self.nothing_to_dial(now, &agent, &nothing);
             }
             (Write::LeaveCard { reply, .. }, Fact::Stale { owner })
             | (Write::Dispose { reply, .. }, Fact::Stale { owner }) => {
                 if let Some(reply) = reply {
                     self.reply(reply, Err(stale(owner.as_ref())));
+                }
+            }
+            (Write::LeaveCard { agent, token, reply, .. }, Fact::Refused { rule, detail })
+            | (Write::Dispose { agent, token, reply, .. }, Fact::Refused { rule, detail }) => {
+                self.stay(&agent, token);
+                if let Some(reply) = reply {
+                    self.reply(reply, Err(refused(rule, detail)));
                 }
             }
             (Write::LeaveCard { agent, token, after, reply }, _) => {
@@ -78,32 +85,17 @@ impl Switch {
                 }
             }
             (Write::Extend { agent, token, reply }, fact) => {
-                let result = match fact {
-                    Fact::Stale { owner } => {
-                        self.card_overtaken(now, &agent, token);
-                        Err(stale(owner.as_ref()))
-                    }
-                    _ => Ok(()),
-                };
+                let result = self.extended(now, &agent, token, fact);
                 self.reply(reply, result);
             }
             (Write::Begin { call }, Fact::Begun { origination, .. }) => {
                 self.originate(now, call, &origination);
             }
-            (Write::Begin { call }, Fact::Denied { rules, earliest }) => {
-                self.dial_refused(now, call, denied(&rules, earliest));
-            }
-            (Write::Begin { call }, Fact::Stale { owner }) => {
-                self.dial_refused(now, call, stale(owner.as_ref()));
-            }
-            (Write::Begin { call }, _) => {
-                let problem = Problem::new(500, "store", "Not dialed", "The store gave no answer.");
-                self.dial_refused(now, call, problem);
-            }
+            (Write::Begin { call }, fact) => self.dial_refused(now, call, not_begun(fact)),
             (Write::Judge { reply }, fact) => {
                 let result = match fact {
-                    Fact::Stale { owner } => Err(stale(owner.as_ref())),
-                    _ => Ok(()),
+                    Fact::AlreadyBegun { .. } => Ok(()),
+                    fact => Err(not_begun(fact)),
                 };
                 self.reply(reply, result);
             }
@@ -167,42 +159,32 @@ impl Switch {
         now: Now,
         agent: &AgentId,
         asked_at: UtcMs,
-        reservation: store::Reservation,
+        reservation: Reservation,
     ) {
-        let campaign = self.config.campaigns.get(&reservation.campaign).cloned();
+        let campaign = self.config.campaigns.get(&reservation.lead.campaign).cloned();
         let Some(desk) = self.desk(agent) else { return };
         desk.ask = Ask::Idle;
         desk.waiting = None;
         let Some(campaign) = campaign else { return };
-        let deadline = now.utc.plus(campaign.preview_limit);
-        let card = Card::new(reservation, campaign, deadline);
-        let fetch = card.crm_wanted();
-        let (token, external_id) = (card.token, card.external_id());
-        let left = card.extensions_left;
+        let (deadline, left) = (reservation.life.deadline, reservation.extensions_left);
+        let card = Card::new(reservation, campaign);
+        let question = card.crm_question();
+        let token = card.token;
         tracing::debug!(%agent, %token, waited_ms = now.utc.ms_since(asked_at), "card");
         desk.card = Some(card);
+        let left = u8::try_from(left).unwrap_or(u8::MAX);
         if desk.agent.preview(deadline, left, now.utc).is_err() {
             // She went on a break while the store was choosing.
-            let reason = match desk.agent.state() {
-                State::NotReady { reason } => Some(reason.clone()),
-                _ => None,
-            };
-            let _ = reason;
-            return self.release_card(agent, store::ReleaseWhy::Cancel, AfterCard::Next);
+            let why = ReleaseReason::Cancel;
+            return self.release_card(agent, why, AfterCard::Next);
         }
-        if let (true, Some(external_id)) = (fetch, external_id) {
+        if let Some(external_id) = question {
             let agent = agent.clone();
             self.emit(Output::FetchCrm { agent, token: token.0, external_id });
         }
     }
 
-    fn nothing_to_dial(
-        &mut self,
-        now: Now,
-        agent: &AgentId,
-        reasons: &BTreeMap<String, u64>,
-        earliest: Option<UtcMs>,
-    ) {
+    fn nothing_to_dial(&mut self, now: Now, agent: &AgentId, nothing: &NothingToDial) {
         let again = now.instant + self.config.limits.ask_again;
         let Some(desk) = self.desk(agent) else { return };
         if *desk.agent.state() != State::Ready {
@@ -210,7 +192,31 @@ impl Switch {
             return;
         }
         desk.ask = Ask::AgainAt(again);
-        desk.waiting = Some(waiting_for(reasons, earliest));
+        desk.waiting = Some(waiting_for(nothing));
+    }
+
+    fn extended(
+        &mut self,
+        now: Now,
+        agent: &AgentId,
+        token: FenceToken,
+        fact: Fact,
+    ) -> Result<(), Problem> {
+        match fact {
+            Fact::Extended { life, extensions_left, .. } => {
+                let left = u8::try_from(extensions_left).unwrap_or(u8::MAX);
+                if let Some(desk) = self.desk(agent) {
+                    desk.agent.extend(life.deadline, left);
+                }
+                Ok(())
+            }
+            Fact::Refused { rule, detail } => Err(refused(rule, detail)),
+            Fact::Stale { owner } => {
+                self.card_left(now, agent, token, AfterCard::Next);
+                Err(stale(owner.as_ref()))
+            }
+            _ => Err(Problem::overload()),
+        }
     }
 
     /// The card is away. A card of a newer token is not touched.
@@ -231,11 +237,6 @@ impl Switch {
         self.ask_for_card(now, agent);
     }
 
-    /// The store gave the lead away: the card on the screen is worth nothing.
-    fn card_overtaken(&mut self, now: Now, agent: &AgentId, token: FenceToken) {
-        self.card_left(now, agent, token, AfterCard::Next);
-    }
-
     pub(super) fn write_disposition(
         &mut self,
         agent: &AgentId,
@@ -246,13 +247,9 @@ impl Switch {
         reply: Option<ReplyId>,
     ) {
         let Some(desk) = self.desk(agent) else { return };
-        let rules = match &mut desk.card {
-            Some(card) if card.token == token => {
-                card.leaving = true;
-                Some(card.campaign.rules.clone())
-            }
-            _ => None,
-        };
+        if let Some(card) = desk.card.as_mut().filter(|card| card.token == token) {
+            card.leaving = true;
+        }
         let command = store::Command::Dispose {
             token,
             agent: agent.clone(),
@@ -261,7 +258,6 @@ impl Switch {
             notes: answer.notes,
             callback_at: answer.callback_at_ms.map(UtcMs),
             automatic,
-            rules,
         };
         self.write(Write::Dispose { agent: agent.clone(), token, automatic, reply }, command);
     }
@@ -296,37 +292,32 @@ impl Switch {
 
     pub(super) fn recorded(
         &mut self,
-        now: Now,
         call: CallId,
-        path: PathBuf,
+        path: &Path,
         duration_ms: u64,
         bytes: u64,
-        sha256: Option<String>,
+        gap_ms: u64,
     ) {
         self.counters.recordings += 1;
-        let path = self.recording_name(&path);
-        let command = store::Command::RecordingDone {
-            attempt: AttemptId(call.0),
-            path,
-            duration_ms,
-            bytes,
-            sha256,
-        };
+        if gap_ms > 0 {
+            tracing::warn!(%call, gap_ms, "the recorder could not keep up; silence was inserted");
+        }
+        let attempt = AttemptId(call.0);
+        let path = self.recording_name(path);
+        // Hashed later, off the call's path: a long file must not hold up this loop.
+        let sha256 = None;
+        let command = store::Command::RecordingDone { attempt, path, duration_ms, bytes, sha256 };
         self.write(Write::Outcome { command: Box::new(command.clone()) }, command);
         self.mark_recording(call, super::customer::Recording::Done);
-        let _ = now;
     }
 
-    pub(super) fn recording_failed(&mut self, now: Now, call: CallId, reason: &str) {
+    pub(super) fn recording_failed(&mut self, call: CallId, reason: &str) {
         self.counters.recordings_failed += 1;
         tracing::error!(%call, reason, "recording failed; the call goes on");
-        let command = store::Command::RecordingFailed {
-            attempt: AttemptId(call.0),
-            reason: reason.to_owned(),
-        };
+        let command =
+            store::Command::RecordingFailed { attempt: AttemptId(call.0), why: reason.to_owned() };
         self.write(Write::Outcome { command: Box::new(command.clone()) }, command);
         self.mark_recording(call, super::customer::Recording::Failed);
-        let _ = now;
     }
 
     fn mark_recording(&mut self, call: CallId, recording: super::customer::Recording) {
@@ -338,7 +329,7 @@ impl Switch {
     }
 
     /// The recording's path below the recordings folder, as the store keeps it.
-    pub(super) fn recording_name(&self, path: &std::path::Path) -> String {
+    pub(super) fn recording_name(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.config.recordings).unwrap_or(path);
         below.to_string_lossy().into_owned()
     }
@@ -355,13 +346,6 @@ impl Switch {
             card.crm_arrived(result);
         }
     }
-
-    pub(super) fn rules_of(&self, campaigns: &[CampaignId]) -> BTreeMap<CampaignId, Arc<Rules>> {
-        campaigns
-            .iter()
-            .filter_map(|id| Some((id.clone(), self.config.campaigns.get(id)?.rules.clone())))
-            .collect()
-    }
 }
 
 fn stale(owner: Option<&AgentId>) -> Problem {
@@ -372,18 +356,35 @@ fn stale(owner: Option<&AgentId>) -> Problem {
     Problem::new(409, "stale_token", "This card is no longer yours", detail)
 }
 
-fn denied(rules: &[String], earliest: Option<UtcMs>) -> Problem {
-    let mut detail = format!("Not allowed now: {}.", rules.join(", "));
+/// Why a dial did not begin, in a person's words.
+fn not_begun(fact: Fact) -> Problem {
+    match fact {
+        Fact::Denied { rules, earliest } => denied(&rules, earliest),
+        Fact::Stale { owner } => stale(owner.as_ref()),
+        Fact::Refused { rule, detail } => refused(rule, detail),
+        Fact::AlreadyBegun { .. } => {
+            Problem::new(409, "already_dialed", "Already dialed", "This click was carried out before.")
+        }
+        _ => Problem::overload(),
+    }
+}
+
+fn refused(rule: &'static str, detail: String) -> Problem {
+    Problem::new(409, rule, "Not possible now", detail)
+}
+
+fn denied(rules: &[Rule], earliest: Option<UtcMs>) -> Problem {
+    let names: Vec<&str> = rules.iter().map(|rule| rule.name()).collect();
+    let mut detail = format!("Refused by: {}.", names.join(", "));
     if let Some(at) = earliest.and_then(|at| jiff::Timestamp::from_millisecond(at.0).ok()) {
         detail.push_str(&format!(" Possible from {at}."));
     }
     Problem::new(409, "gate", "This number may not be called now", detail)
 }
 
-fn waiting_for(reasons: &BTreeMap<String, u64>, earliest: Option<UtcMs>) -> Waiting {
-    let most = reasons.iter().max_by_key(|(_, count)| **count).map(|(rule, _)| rule.as_str());
-    let (reason, en, zh) = match most {
-        Some("hours" | "calling_hours" | "holiday") => (
+fn waiting_for(nothing: &NothingToDial) -> Waiting {
+    let (reason, en, zh) = match nothing.counts.first() {
+        Some((Rule::OutsideHours, _)) => (
             "outside_hours",
             "Nobody on the lists may be called at this hour.",
             "当前时段不可拨打名单中的客户。",
@@ -396,9 +397,9 @@ fn waiting_for(reasons: &BTreeMap<String, u64>, earliest: Option<UtcMs>) -> Wait
         None => ("no_leads", "The lists are empty.", "名单已拨完。"),
     };
     let mut detail = Text::new(en, zh);
-    for (rule, count) in reasons {
-        detail.en.push_str(&format!(" {rule}: {count}."));
-        detail.zh.push_str(&format!(" {rule}:{count}。"));
+    for (rule, count) in &nothing.counts {
+        detail.en.push_str(&format!(" {}: {count}.", rule.name()));
+        detail.zh.push_str(&format!(" {}:{count}。", rule.name()));
     }
-    Waiting { reason, detail, earliest }
+    Waiting { reason, detail, earliest: nothing.earliest }
 }
