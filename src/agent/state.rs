@@ -74,6 +74,11 @@ impl Agent {
         self.queued.as_ref()
     }
 
+    /// What a restarted switch found in the store.
+    pub fn restore(&mut self, state: State, now: UtcMs) {
+        self.enter(state, now);
+    }
+
     /// The first tab has opened, or the first command has come.
     pub fn sign_in(&mut self, now: UtcMs) {
         if self.state == State::LoggedOut {

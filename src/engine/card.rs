@@ -27,6 +27,8 @@ pub struct Card {
     suggested: Option<PhoneId>,
     /// Answered; only the store's word is outstanding, so no deadline may answer it again.
     pub leaving: bool,
+    /// The attempt under this card when the switch started: its call is not here any more.
+    pub before_restart: Option<AttemptView>,
     script: String,
     crm: Crm,
 }
@@ -48,6 +50,7 @@ impl Card {
             extensions_left: u8::try_from(reservation.extensions_left).unwrap_or(u8::MAX),
             suggested: reservation.suggested,
             leaving: false,
+            before_restart: reservation.attempt,
             script: script(&campaign, &lead),
             crm: if wants_crm { Crm::Loading } else { Crm::None },
             campaign,
@@ -193,6 +196,25 @@ impl Card {
     }
 }
 
+/// A call that a restart ended, as a page shows it.
+pub(super) fn ended_call(attempt: &AttemptView) -> Value {
+    json!({
+        "id": attempt.attempt.to_string(),
+        "state": "ended",
+        "started_ms": attempt.created_at.0,
+        "ringing_ms": attempt.alerting_at.map(|at| at.0),
+        "answered_ms": attempt.answered_at.map(|at| at.0),
+        "ended_ms": attempt.ended_at.map(|at| at.0),
+        "muted": false,
+        "held": false,
+        "volume_db": 0,
+        "recording": false,
+        "recording_ready": matches!(attempt.recording, RecordingState::Done { .. }),
+        "result": attempt.result.map(|result| result.name()),
+        "detail": "the switch was restarted",
+    })
+}
+
 fn past_attempt(attempt: &AttemptView) -> Value {
     let recording = match attempt.recording {
         RecordingState::Done { .. } => Some(attempt.attempt.to_string()),
@@ -228,7 +250,7 @@ fn script(campaign: &Campaign, lead: &LeadView) -> String {
 fn mask(e164: &str) -> String {
     let (country, national) = split_country(e164);
     let digits: Vec<char> = national.chars().collect();
-    let (shown_first, shown_last) = (3.min(digits.len() / 3), 4.min(digits.len() / 3));
+    let (shown_first, shown_last) = (3.min(digits.len() / 3), 4.min(digits.len() / 3 + 1));
     let first: String = digits[..shown_first].iter().collect();
     let last: String = digits[digits.len() - shown_last..].iter().collect();
     format!("{country} {first} **** {last}")
@@ -263,8 +285,8 @@ mod tests {
 
     #[test]
     fn a_masked_number_keeps_its_country_and_its_ends_only() {
-        assert_eq!(mask("+8613812348000"), "+86 138 **** 000");
-        assert_eq!(mask("+442079460958"), "+44 207 **** 958");
+        assert_eq!(mask("+8613812348000"), "+86 138 **** 8000");
+        assert_eq!(mask("+442079460958"), "+44 207 **** 0958");
         assert!(!mask("+8613812348000").contains("1234"));
     }
 

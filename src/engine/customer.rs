@@ -21,7 +21,7 @@ use crate::media::g711::Law;
 use crate::now::{Now, UtcMs};
 use crate::sdp::{Codec, Direction};
 use crate::sdp::negotiate::{Agreed, Local, Negotiation};
-use crate::sip::{Body, InvitePlan, NameAddr, SessionId, SipEvent};
+use crate::sip::{Body, EndedBy, InvitePlan, NameAddr, Reason, SessionId, SipEvent};
 use crate::store::fact::PhoneView;
 use crate::store::{self, AttemptStep, Spans};
 
@@ -42,7 +42,9 @@ pub(super) struct Call {
     pub ringing: Option<UtcMs>,
     pub answered: Option<UtcMs>,
     pub recording: Recording,
-    /// Our own session description toward the trunk.
+    /// The INVITE's identity in its stored form.
+    plan: String,
+    /// Offers and answers on the trunk's side.
     sdp: Negotiation,
     hold_since: Option<UtcMs>,
     hold_ms: u64,
@@ -220,8 +222,9 @@ impl Switch {
             phone: phone.id,
             trunk: trunk.id.clone(),
             caller_id,
-            dialog: plan.to_string(),
+            dialog: plan.to_text(),
         };
+        let plan_text = plan.to_text();
         let local = Local {
             address: self.config.media_address,
             port,
@@ -248,6 +251,7 @@ impl Switch {
                 ringing: None,
                 answered: None,
                 recording: Recording::Off,
+                plan: plan_text,
                 sdp,
                 hold_since: None,
                 hold_ms: 0,
@@ -386,29 +390,27 @@ impl Switch {
 
     pub(super) fn customer_event(&mut self, now: Now, id: CallId, event: SipEvent) {
         match event {
-            SipEvent::Provisional { status, dialog, body, .. } => {
-                self.provisional(now, id, status, dialog.map(|dialog| dialog.to_string()), body);
-            }
+            SipEvent::Provisional { status, body, .. } => self.provisional(now, id, status, body),
             SipEvent::Answered { session, dialog, body } => {
-                self.customer_answered(now, id, session, dialog.to_string(), body);
+                self.customer_answered(now, id, session, dialog.to_text(), body);
             }
-            SipEvent::Failed { session, status, phrase, reason_q850, .. } => {
+            SipEvent::Failed { session, status, phrase, reason, .. } => {
                 self.sessions.remove(&session);
-                self.customer_failed(now, id, status, &phrase, reason_q850);
+                self.customer_failed(now, id, status, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
-            SipEvent::Ended { session, by, reason_q850 } => {
+            SipEvent::Ended { session, by, reason } => {
                 self.sessions.remove(&session);
                 let by = match by {
-                    crate::sip::EndedBy::Remote => store::EndedBy::Customer,
-                    crate::sip::EndedBy::Local => store::EndedBy::Agent,
-                    crate::sip::EndedBy::Timeout => store::EndedBy::System,
+                    EndedBy::Remote => store::EndedBy::Customer,
+                    EndedBy::Local => store::EndedBy::Agent,
+                    EndedBy::Timeout | EndedBy::FlowClosed => store::EndedBy::Network,
                 };
                 let ending = Ending {
                     result: CallResult::Connected,
                     detail: String::new(),
                     status: Some(200),
-                    q850: reason_q850,
+                    q850: reason.q850,
                     by,
                 };
                 self.finish(now, id, ending);
@@ -422,7 +424,6 @@ impl Switch {
         now: Now,
         id: CallId,
         status: u16,
-        dialog: Option<String>,
         body: Option<Body>,
     ) {
         let Some(call) = self.calls.get_mut(&id) else { return };
@@ -430,6 +431,7 @@ impl Switch {
             return;
         }
         let (attempt, leg, agent) = (call.attempt, call.leg, call.agent.clone());
+        let dialog = call.plan.clone();
         let first_ring = status > 100 && call.ringing.is_none();
         if first_ring {
             call.ringing = Some(now.utc);
@@ -494,15 +496,16 @@ impl Switch {
         id: CallId,
         status: u16,
         phrase: &str,
-        q850: Option<u16>,
+        reason: &Reason,
     ) {
         let Some(call) = self.calls.get(&id) else { return };
-        let result = CallResult::from_final(status, q850, call.ringing.is_some(), None);
+        let result = CallResult::from_final(status, reason.q850, call.ringing.is_some(), None)
+            .with_reason_text(reason.text.as_deref().unwrap_or_default());
         let ending = Ending {
             result,
             detail: format!("{status} {phrase}"),
             status: Some(status),
-            q850,
+            q850: reason.q850,
             by: store::EndedBy::Network,
         };
         self.finish(now, id, ending);

@@ -97,6 +97,14 @@ impl Switch {
         }
     }
 
+    fn call_picture(&self, desk: &Desk) -> Value {
+        if let Some(call) = desk.call.and_then(|call| self.calls.get(&call)) {
+            return call.picture();
+        }
+        let before = desk.card.as_ref().and_then(|card| card.before_restart.as_ref());
+        before.map_or(Value::Null, super::card::ended_call)
+    }
+
     fn picture(&self, agent: &AgentId, now: Now) -> Value {
         let Some(desk) = self.desks.get(agent) else { return Value::Null };
         json!({
@@ -110,7 +118,7 @@ impl Switch {
             "seat": { "kind": "browser", "status": desk.seat.name() },
             "waiting": desk.waiting.as_ref().map(waiting),
             "card": desk.card.as_ref().map(|card| card.picture(&desk.agent, now)),
-            "call": desk.call.and_then(|call| self.calls.get(&call)).map(|call| call.picture()),
+            "call": self.call_picture(desk),
             "draining": self.draining,
         })
     }

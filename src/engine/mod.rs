@@ -10,6 +10,7 @@ pub mod handle;
 pub mod media_worker;
 pub mod recorder;
 pub mod resolved;
+mod restore;
 mod seat;
 pub mod switch;
 mod timers;

@@ -168,7 +168,6 @@ impl Switch {
         let Some(campaign) = campaign else { return };
         let (deadline, left) = (reservation.life.deadline, reservation.extensions_left);
         let card = Card::new(reservation, campaign);
-        let question = card.crm_question();
         let token = card.token;
         tracing::debug!(%agent, %token, waited_ms = now.utc.ms_since(asked_at), "card");
         desk.card = Some(card);
@@ -178,9 +177,15 @@ impl Switch {
             let why = ReleaseReason::Cancel;
             return self.release_card(agent, why, AfterCard::Next);
         }
-        if let Some(external_id) = question {
-            let agent = agent.clone();
-            self.emit(Output::FetchCrm { agent, token: token.0, external_id });
+        self.ask_crm(agent);
+    }
+
+    /// The CRM is asked beside the card: nobody waits for it.
+    pub(super) fn ask_crm(&mut self, agent: &AgentId) {
+        let Some(card) = self.desks.get(agent).and_then(|desk| desk.card.as_ref()) else { return };
+        if let Some(external_id) = card.crm_question() {
+            let (agent, token) = (agent.clone(), card.token.0);
+            self.emit(Output::FetchCrm { agent, token, external_id });
         }
     }
 
@@ -222,10 +227,9 @@ impl Switch {
     /// The card is away. A card of a newer token is not touched.
     fn card_left(&mut self, now: Now, agent: &AgentId, token: FenceToken, after: AfterCard) {
         let Some(desk) = self.desk(agent) else { return };
-        if desk.card.as_ref().is_none_or(|card| card.token != token) {
+        if desk.card.take_if(|card| card.token == token).is_none() {
             return;
         }
-        desk.card = None;
         if matches!(desk.agent.state(), State::Previewing { .. }) {
             match after {
                 AfterCard::Next => desk.agent.card_done(now.utc),
@@ -265,10 +269,8 @@ impl Switch {
     fn disposed(&mut self, now: Now, agent: &AgentId, token: FenceToken, automatic: bool) {
         let answered = self.call_on_desk(agent).is_some_and(|call| call.answered.is_some());
         let Some(desk) = self.desk(agent) else { return };
-        if desk.card.as_ref().is_none_or(|card| card.token != token) {
-            return;
-        }
-        desk.card = None;
+        let Some(card) = desk.card.take_if(|card| card.token == token) else { return };
+        let answered = answered || card.before_restart.is_some_and(|it| it.answered_at.is_some());
         let call = desk.call.take();
         if automatic && answered {
             desk.agent.card_done_not_ready(Reason::new(Reason::WRAP_UP_TIMEOUT), now.utc);
