@@ -1,4 +1,4 @@
 //! (room under construction)
 
 pub mod media_worker;
-
+pub mod recorder;
