@@ -1,0 +1,1 @@
+pub fn planted(_payload: &[u8]) {}
