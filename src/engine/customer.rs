@@ -699,8 +699,8 @@ impl Switch {
             leg,
             remote: agreed.remote,
             law: match agreed.codec {
-                Codec::Pcmu => Law::Mulaw,
-                Codec::Pcma => Law::Alaw,
+                Codec::Pcmu => Law::Mu,
+                Codec::Pcma => Law::A,
             },
             payload_type: agreed.payload_type,
             telephone_event: agreed.telephone_event,

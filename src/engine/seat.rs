@@ -46,7 +46,7 @@ impl Switch {
             desk.seat = Seat::Connecting { session, leg };
             desk.seat_flow = Some(flow);
         }
-        self.media(MediaCommand::OpenBrowser { leg, offer, law: Law::Alaw });
+        self.media(MediaCommand::OpenBrowser { leg, offer, law: Law::A });
         self.sip.ring(now, session, 180, None);
     }
 
