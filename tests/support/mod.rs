@@ -3,5 +3,6 @@
 //! never on both ends.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod bench;
 pub mod browser;
 pub mod ear;
