@@ -246,8 +246,8 @@ fn fingerprint_of(description: &Description, media: &Media) -> Option<Fingerprin
         .find_map(Fingerprint::parse)
 }
 
-/// RFC 8842 5.2: `actpass` leaves the choice to us. The server's side of `use_srtp` picks the
-/// profile, and we mean GCM, so we let the browser speak first.
+/// RFC 8842 5.2: `actpass` leaves the choice to us. We let the browser speak first: its ClientHello
+/// tells the SRTP profiles, and we can insist on GCM.
 fn role_for(description: &Description, media: &Media) -> Result<Role, PeerError> {
     match description.attribute_of(media, "setup") {
         Some("actpass" | "active") => Ok(Role::Passive),

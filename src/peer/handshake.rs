@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rtc::crypto::{HashAlgorithm, RTCCryptoProvider};
 use rtc::dtls::config::{
-    ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig,
-    VerifyPeerCertificateFn,
+    ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, VerifyPeerCertificateFn,
 };
 use rtc::dtls::crypto::Certificate;
 use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
@@ -22,10 +21,11 @@ use super::srtp::Srtp;
 use super::{PeerError, crypto_error};
 
 /// GCM costs less than half of SHA-1's profile and leaves no room for forged SRTCP.
-const PROFILES: [SrtpProtectionProfile; 2] = [
-    SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-    SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
-];
+const GCM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
+const SHA1: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
+/// RFC 5764 4.1.1: the extension's number, and the number of GCM (RFC 7714 14.2) in it.
+const USE_SRTP: [u8; 2] = [0, 14];
+const GCM_NUMBER: [u8; 2] = [0, 7];
 /// The endpoint keys its associations by address; ours survives a change of path, so it is given
 /// always the same one.
 const FAR_END: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
@@ -64,9 +64,17 @@ pub(super) enum Progress {
 
 pub(super) struct Handshake {
     endpoint: Endpoint,
-    /// Ours is the first word: kept until the browser can hear it.
-    opening: Option<Arc<HandshakeConfig>>,
+    opening: Opening,
     state: State,
+}
+
+/// Who says the first word, until it is said.
+enum Opening {
+    /// We do, once the browser can be reached.
+    Speak(Box<ConfigBuilder>),
+    /// The browser does, and tells its profiles with it.
+    Listen(Box<ConfigBuilder>),
+    Done,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,26 +91,21 @@ impl Handshake {
         identity: &Identity,
         provider: &Arc<dyn RTCCryptoProvider>,
     ) -> Result<Self, PeerError> {
-        let active = role == Role::Active;
-        let config = ConfigBuilder::default()
+        let builder = ConfigBuilder::default()
             .with_crypto_provider(provider.clone())
             .with_certificates(vec![identity.certificate.clone()])
-            .with_srtp_protection_profiles(PROFILES.to_vec())
+            .with_srtp_protection_profiles(vec![GCM, SHA1])
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             // No authority signs browsers' certificates: the fingerprint in the SDP decides.
             .with_insecure_skip_verify(true)
             .with_verify_peer_certificate(Some(matching(remote, provider.clone())))
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
-            .with_flight_interval(FLIGHT_INTERVAL)
-            .build(active, None)
-            .map_err(crypto_error)?;
-        let config = Arc::new(config);
-        let (server, opening) = if active {
-            (None, Some(config))
-        } else {
-            (Some(config), None)
+            .with_flight_interval(FLIGHT_INTERVAL);
+        let opening = match role {
+            Role::Active => Opening::Speak(Box::new(builder)),
+            Role::Passive => Opening::Listen(Box::new(builder)),
         };
-        let endpoint = Endpoint::new(FAR_END, TransportProtocol::UDP, server);
+        let endpoint = Endpoint::new(FAR_END, TransportProtocol::UDP, None);
         Ok(Handshake {
             endpoint,
             opening,
@@ -112,11 +115,34 @@ impl Handshake {
 
     /// The browser can be reached: if ours is the first word, say it.
     pub(super) fn start(&mut self, now: Instant) {
-        if let Some(config) = self.opening.take()
-            && self.endpoint.connect(now, FAR_END, config, None).is_err()
-        {
+        let Opening::Speak(builder) = std::mem::replace(&mut self.opening, Opening::Done) else {
+            return;
+        };
+        let started = builder
+            .build(true, None)
+            .and_then(|config| self.endpoint.connect(now, FAR_END, Arc::new(config), None));
+        if started.is_err() {
             self.state = State::Over;
         }
+    }
+
+    /// Both `rtc-dtls` and Chromium let the ClientHello's order decide, and Chromium's puts SHA-1
+    /// first: if it offers GCM at all, nothing else is accepted.
+    fn listen(&mut self, first_word: &[u8]) -> Result<(), PeerError> {
+        let Opening::Listen(builder) = std::mem::replace(&mut self.opening, Opening::Done) else {
+            return Ok(());
+        };
+        let profiles = if offers_gcm(first_word) {
+            vec![GCM]
+        } else {
+            vec![GCM, SHA1]
+        };
+        let config = builder
+            .with_srtp_protection_profiles(profiles)
+            .build(false, None);
+        self.endpoint
+            .set_server_config(Some(Arc::new(config.map_err(crypto_error)?)));
+        Ok(())
     }
 
     /// # Errors
@@ -128,9 +154,10 @@ impl Handshake {
         provider: &dyn RTCCryptoProvider,
     ) -> Result<Progress, PeerError> {
         // Over: a late datagram would begin a new association. Not started: nothing to read yet.
-        if self.state == State::Over || self.opening.is_some() {
+        if self.state == State::Over || matches!(self.opening, Opening::Speak(_)) {
             return Ok(Progress::Going);
         }
+        self.listen(bytes)?;
         let events = self
             .endpoint
             .read(now, FAR_END, None, BytesMut::from(bytes));
@@ -186,6 +213,21 @@ impl Handshake {
             let _ = self.endpoint.close(now);
         }
     }
+}
+
+/// Finds `use_srtp` in a ClientHello as it stands on the wire, whole or the fragment that has it,
+/// and looks for GCM in its list.
+fn offers_gcm(hello: &[u8]) -> bool {
+    let lists = hello.windows(6).enumerate().filter_map(|(at, head)| {
+        let number = |index: usize| usize::from(u16::from_be_bytes([head[index], head[index + 1]]));
+        // Its length, the list's length, the list, an empty MKI.
+        let framed = head[..2] == USE_SRTP && number(2) == number(4) + 3;
+        let list = hello.get(at + 6..at + 6 + number(4))?;
+        framed.then_some(list)
+    });
+    lists
+        .into_iter()
+        .any(|list| list.chunks_exact(2).any(|profile| profile == GCM_NUMBER))
 }
 
 fn matching(

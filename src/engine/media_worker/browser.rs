@@ -1,4 +1,7 @@
 //! The one seam to the room `peer`: its socket, its datagrams, its deadlines.
+//!
+//! What a browser says is read under [`guarded`]. Which leg a panicking datagram belonged to is
+//! not known here, so it is logged and dropped, and the others go on.
 
 use super::plane::BUFFER_BYTES;
 use crate::id::LegId;
@@ -8,6 +11,7 @@ use crate::peer::{PeerEvent, Peers, PeersConfig};
 use crate::rtpio::Socket;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// All browser legs share it: half a second of a thousand of them.
@@ -40,10 +44,11 @@ impl Browsers {
         sdp: &str,
         law: Law,
     ) -> Result<String, String> {
-        let answer = self
-            .peers
-            .offer(now, leg, sdp, law)
-            .map_err(|error| error.to_string());
+        let peers = &mut self.peers;
+        let answer = guarded("offer", || peers.offer(now, leg, sdp, law)).map_or_else(
+            || Err("a fault of ours".to_owned()),
+            |answer| answer.map_err(|error| error.to_string()),
+        );
         self.flush();
         answer
     }
@@ -69,7 +74,10 @@ impl Browsers {
             let Some((len, from)) = self.socket.receive(&mut buffer) else {
                 return true;
             };
-            self.peers.handle_datagram(now, from, &buffer[..len]);
+            let peers = &mut self.peers;
+            guarded("datagram", || {
+                peers.handle_datagram(now, from, &buffer[..len])
+            });
         }
         false
     }
@@ -80,7 +88,8 @@ impl Browsers {
             .poll_timeout()
             .is_some_and(|deadline| deadline <= now)
         {
-            self.peers.handle_timeout(now);
+            let peers = &mut self.peers;
+            guarded("deadline", || peers.handle_timeout(now));
         }
     }
 
@@ -98,4 +107,13 @@ impl Browsers {
             let _ = self.socket.send(&datagram, to);
         }
     }
+}
+
+/// What `act` gives, or `None` if it panicked.
+fn guarded<T>(what: &str, act: impl FnOnce() -> T) -> Option<T> {
+    let outcome = catch_unwind(AssertUnwindSafe(act));
+    if outcome.is_err() {
+        tracing::error!(what, "a browser leg's step panicked");
+    }
+    outcome.ok()
 }

@@ -100,7 +100,8 @@ pub enum MediaFact {
     BrowserConnected {
         leg: LegId,
     },
-    /// The browser leg has closed its books by itself and is gone, as after `CloseLeg`.
+    /// No consent for 15 s, no handshake, or the browser closed it. The leg stays until `CloseLeg`:
+    /// a re-offer or returning checks may heal it, and then it is `BrowserConnected` again.
     BrowserLost {
         leg: LegId,
     },

@@ -260,17 +260,11 @@ impl Worker {
 
     fn read(&mut self, now: Moment, key: usize) {
         if key == BROWSER_KEY {
-            let peers = AssertUnwindSafe(|| {
-                self.plane
-                    .browsers
-                    .read(now.instant, BROWSER_DATAGRAMS_A_TURN)
-            });
-            // Which leg's datagram it was is not known here; the others must go on.
-            let empty = catch_unwind(peers).unwrap_or_else(|panic| {
-                tracing::error!(reason = reason(&*panic), "a browser datagram panicked");
-                false
-            });
-            if !empty {
+            if !self
+                .plane
+                .browsers
+                .read(now.instant, BROWSER_DATAGRAMS_A_TURN)
+            {
                 self.unread.insert(key);
             }
             return;

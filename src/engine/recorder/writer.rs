@@ -7,6 +7,7 @@ use crate::id::CallId;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -114,10 +115,19 @@ impl Writer {
 
     fn voice(&mut self, voice: &Voice) {
         // A recording that failed has no tape; its call goes on.
-        if let Some(open) = self.open.get_mut(&voice.call) {
-            let payload = &voice.bytes[..voice.len];
+        let Some(open) = self.open.get_mut(&voice.call) else {
+            return;
+        };
+        let payload = &voice.bytes[..voice.len];
+        let laid = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(test)]
+            super::tests::planted(payload);
             open.tape
                 .voice(voice.channel, voice.at, &voice.header, voice.law, payload);
+        }));
+        if laid.is_err() {
+            self.open.remove(&voice.call);
+            self.fail(voice.call, &"its step panicked");
         }
     }
 
