@@ -1,1 +1,3 @@
-//! (room under construction)
+//! What the house asks of, and tells, other people's systems.
+
+pub mod crm;
