@@ -1,9 +1,15 @@
 //! `[[campaign]]`: which lists, by which trunks, under which rules, and what the card shows.
 
 use super::crm::template;
+use super::disposition::{self, Disposition};
 use super::trunk::e164;
 use super::written::{Found, Section, Wrong, did_you_mean};
 use super::{Label, TrunkConfig, unique};
+use crate::dialer::campaign as rules;
+use crate::dialer::hours::{CallingHours, zone};
+use crate::dialer::preview::{AtLimit, Preview};
+use crate::id::{CampaignId, TrunkId};
+use jiff::civil::Date;
 use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 
@@ -16,7 +22,7 @@ const HOURS: (u16, u16) = (9 * 60, 20 * 60);
 const CALLS_A_DAY_MAX: u32 = 3;
 const CALLS_IN_7_DAYS_MAX: u32 = 7;
 const CALLS_IN_LIFE_MAX: u32 = 20;
-const MIN_GAP_MIN: u32 = 10;
+const MIN_GAP_S: u32 = 60;
 const DAY_MIN: u16 = 24 * 60;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,16 +41,25 @@ pub struct CampaignConfig {
     pub script: String,
     /// 0 is unlimited (under the ceiling of 15 min).
     pub preview_limit_s: u32,
+    #[serde(serialize_with = "as_at_limit")]
+    pub at_preview_limit: AtLimit,
     pub wrap_up_s: u32,
     pub wrap_up_unanswered_s: u32,
     pub ring_limit_s: u32,
     /// Calling window in the contact's own time zone, in minutes of the day, end excluded.
     #[serde(rename = "hours", serialize_with = "as_hours")]
     pub hours_min: (u16, u16),
+    #[serde(serialize_with = "as_days")]
+    pub days: [bool; 7],
+    /// No calls on these days, in the contact's time zone.
+    pub holidays: Vec<Date>,
+    /// IANA names, for phones that tell none of their own. Empty: those are not called.
+    pub time_zones: Vec<String>,
     pub calls_a_day_max: u32,
     pub calls_in_7_days_max: u32,
     pub calls_in_life_max: u32,
-    pub min_gap_min: u32,
+    /// Between two calls to one number.
+    pub min_gap_s: u32,
     /// Agents see `+86 138 **** 8000`.
     pub mask_numbers: bool,
     pub record: bool,
@@ -78,33 +93,6 @@ pub struct SkipReason {
     pub label: Label,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Disposition {
-    pub key: String,
-    pub label: Label,
-    #[serde(flatten)]
-    pub action: DispositionAction,
-    /// Characters of notes the agent must write.
-    pub notes_min: u32,
-}
-
-/// What a disposition does to the lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "action", rename_all = "snake_case")]
-pub enum DispositionAction {
-    Final,
-    Retry {
-        retry_after_min: u32,
-        retry_max: u32,
-    },
-    CallbackPersonal,
-    CallbackAny,
-    DncNumber,
-    DncContact,
-    WrongNumber,
-    NumberDone,
-}
-
 pub(super) fn read_all(root: &Section<'_>, trunks: &[TrunkConfig]) -> Vec<CampaignConfig> {
     let mut ids = Vec::new();
     root.sections("campaign")
@@ -132,6 +120,7 @@ impl CampaignConfig {
             script_title: section.label("script_title", ""),
             script: script(&section),
             preview_limit_s: section.count("preview_limit_s", PREVIEW_LIMIT_S, 0..=900),
+            at_preview_limit: at_limit(&section),
             wrap_up_s: section.count("wrap_up_s", WRAP_UP_S, 1..=3_600),
             wrap_up_unanswered_s: section.count(
                 "wrap_up_unanswered_s",
@@ -140,20 +129,70 @@ impl CampaignConfig {
             ),
             ring_limit_s: section.count("ring_limit_s", RING_LIMIT_S, 15..=60),
             hours_min: section.parsed("hours", hours).unwrap_or(HOURS),
+            days: days(&section),
+            holidays: holidays(&section),
+            time_zones: time_zones(&section),
             calls_a_day_max: section.count("calls_a_day_max", CALLS_A_DAY_MAX, 1..=100),
             calls_in_7_days_max: section.count("calls_in_7_days_max", CALLS_IN_7_DAYS_MAX, 1..=700),
             calls_in_life_max: section.count("calls_in_life_max", CALLS_IN_LIFE_MAX, 1..=10_000),
-            min_gap_min: section.count("min_gap_min", MIN_GAP_MIN, 0..=10_080),
+            min_gap_s: section.count("min_gap_s", MIN_GAP_S, 0..=604_800),
             mask_numbers: section.flag("mask_numbers", false),
             record: section.flag("record", true),
             hold_music: section.file("hold_music").map(|found| found.value),
             fields: fields(&section),
             skip_reasons: skip_reasons(&section),
-            dispositions: dispositions(&section),
+            dispositions: disposition::read_all(&section),
             id: id.value,
         };
         section.done();
         campaign
+    }
+}
+
+impl CampaignConfig {
+    /// The rules the dialer works by. `version` names the configuration in every attempt's evidence.
+    #[must_use]
+    pub fn rules(&self, trunks: &[TrunkConfig], version: &str) -> rules::Campaign {
+        let route = |name: &String| {
+            let trunk = trunks.iter().find(|trunk| trunk.name == *name)?;
+            let caller_id = self.caller_id.as_ref().unwrap_or(&trunk.caller_id).clone();
+            Some(rules::Route {
+                trunk: TrunkId::new(name),
+                caller_id,
+            })
+        };
+        let (from_min, until_min) = self.hours_min;
+        let ms = |seconds: u32| u64::from(seconds) * 1_000;
+        rules::Campaign {
+            name: rules::Label::new(&self.name.en, &self.name.zh),
+            config_version: version.to_owned(),
+            routes: self.trunks.iter().filter_map(route).collect(),
+            caps: rules::Caps {
+                day: self.calls_a_day_max,
+                week: self.calls_in_7_days_max,
+                life: self.calls_in_life_max,
+            },
+            gap_ms_min: ms(self.min_gap_s),
+            hours: CallingHours {
+                from_min,
+                until_min,
+                days: self.days,
+                holidays: self.holidays.clone(),
+            },
+            time_zones_default: self.time_zones.clone(),
+            ring_limit_ms: ms(self.ring_limit_s),
+            preview: Preview {
+                limit_ms: ms(self.preview_limit_s),
+                at_limit: self.at_preview_limit,
+                ..Preview::default()
+            },
+            wrap_up: rules::WrapUp {
+                unanswered_ms: ms(self.wrap_up_unanswered_s),
+                answered_ms: ms(self.wrap_up_s),
+            },
+            dispositions: disposition::rules(&self.dispositions),
+            ..rules::Campaign::new(CampaignId::new(&self.id))
+        }
     }
 }
 
@@ -177,46 +216,6 @@ impl FieldKind {
                 FieldKind::Text
             }
         }
-    }
-}
-
-impl DispositionAction {
-    const NAMES: &str = "final, retry, callback_personal, callback_any, dnc_number, dnc_contact, wrong_number, number_done";
-
-    fn read(section: &Section<'_>) -> DispositionAction {
-        let found = section.required("action", &format!("choose one of {}", Self::NAMES));
-        let retry_after_min = section.count("retry_after_min", 60, 1..=525_600);
-        let retry_max = section.count("retry_max", 3, 1..=100);
-        match found.value.as_str() {
-            "final" | "" => DispositionAction::Final,
-            "retry" => DispositionAction::Retry {
-                retry_after_min,
-                retry_max,
-            },
-            "callback_personal" => DispositionAction::CallbackPersonal,
-            "callback_any" => DispositionAction::CallbackAny,
-            "dnc_number" => DispositionAction::DncNumber,
-            "dnc_contact" => DispositionAction::DncContact,
-            "wrong_number" => DispositionAction::WrongNumber,
-            "number_done" => DispositionAction::NumberDone,
-            other => {
-                let remedy = did_you_mean(other, Self::NAMES.split(", "));
-                let remedy = remedy.unwrap_or_else(|| format!("choose one of {}", Self::NAMES));
-                section
-                    .sheet
-                    .complain(found.span, format!("`{other}` is not an action"), remedy);
-                DispositionAction::Final
-            }
-        }
-    }
-
-    /// Whether the agent must say when to call back.
-    #[must_use]
-    pub fn needs_callback_time(self) -> bool {
-        matches!(
-            self,
-            DispositionAction::CallbackPersonal | DispositionAction::CallbackAny
-        )
     }
 }
 
@@ -313,33 +312,6 @@ fn skip_reasons(section: &Section<'_>) -> Vec<SkipReason> {
         .collect()
 }
 
-fn dispositions(section: &Section<'_>) -> Vec<Disposition> {
-    if !section.has("dispositions") {
-        section.sections("dispositions");
-        return Disposition::usual();
-    }
-    let mut keys = Vec::new();
-    let one = |section: Section<'_>| {
-        let key = section.required("key", "name the disposition: key = \"interested\"");
-        unique(section.sheet, &mut keys, &key, "a disposition");
-        let label = section.label("label", &key.value);
-        let action = DispositionAction::read(&section);
-        let notes_min = section.count("notes_min", 0, 0..=1_000);
-        section.done();
-        Disposition {
-            key: key.value,
-            label,
-            action,
-            notes_min,
-        }
-    };
-    section
-        .sections("dispositions")
-        .into_iter()
-        .map(one)
-        .collect()
-}
-
 impl SkipReason {
     fn usual() -> Vec<SkipReason> {
         let reason = |key: &str, en: &str, zh: &str| SkipReason {
@@ -350,44 +322,6 @@ impl SkipReason {
             reason("bad_time", "Bad time", "时间不合适"),
             reason("not_prepared", "Not prepared", "未准备好"),
             reason("wrong_record", "Wrong record", "资料有误"),
-        ]
-    }
-}
-
-impl Disposition {
-    fn usual() -> Vec<Disposition> {
-        use DispositionAction as Action;
-        let one = |key: &str, en: &str, zh: &str, action| Disposition {
-            key: key.into(),
-            label: label(en, zh),
-            action,
-            notes_min: 0,
-        };
-        vec![
-            one("interested", "Interested", "有意向", Action::Final),
-            one("not_interested", "Not interested", "无意向", Action::Final),
-            one(
-                "call_back",
-                "Call back",
-                "预约回访",
-                Action::CallbackPersonal,
-            ),
-            one(
-                "try_again",
-                "Try again later",
-                "稍后再拨",
-                Action::Retry {
-                    retry_after_min: 60,
-                    retry_max: 3,
-                },
-            ),
-            one(
-                "wrong_number",
-                "Wrong number",
-                "号码错误",
-                Action::WrongNumber,
-            ),
-            one("do_not_call", "Do not call", "勿再致电", Action::DncContact),
         ]
     }
 }
@@ -442,4 +376,102 @@ fn as_hours<S: Serializer>(hours: &(u16, u16), serializer: S) -> Result<S::Ok, S
         to / 60,
         to % 60
     ))
+}
+
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+fn days(section: &Section<'_>) -> [bool; 7] {
+    let Some(found) = section.texts("days") else {
+        return [true; 7];
+    };
+    let mut days = [false; 7];
+    for found in found {
+        match DAYS.iter().position(|day| *day == found.value) {
+            Some(day) => days[day] = true,
+            None => section.sheet.complain(
+                found.span,
+                format!("`{}` is not a day", found.value),
+                format!("write some of {}", DAYS.join(", ")),
+            ),
+        }
+    }
+    if days == [false; 7] {
+        section.missing("days", "name at least one day, or leave `days` out for all");
+    }
+    days
+}
+
+fn holidays(section: &Section<'_>) -> Vec<Date> {
+    let date = |found: Found<String>| {
+        let wrong = || {
+            Wrong(
+                format!("`{}` is not a date", found.value),
+                "write \"2026-12-25\"".into(),
+            )
+        };
+        section.check(found.span.clone(), found.value.parse().map_err(|_| wrong()))
+    };
+    section
+        .texts("holidays")
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(date)
+        .collect()
+}
+
+fn time_zones(section: &Section<'_>) -> Vec<String> {
+    let found = section.texts("time_zones").unwrap_or_default();
+    for one in found.iter().filter(|one| zone(&one.value).is_none()) {
+        let what = format!("there is no time zone `{}`", one.value);
+        section.sheet.complain(
+            one.span.clone(),
+            what,
+            "write an IANA name, such as \"Asia/Shanghai\"",
+        );
+    }
+    plain(found)
+}
+
+/// What happens to a card whose time is up, by the names of the configuration.
+const AT_LIMIT: [(&str, AtLimit); 5] = [
+    ("not_ready", AtLimit::RequeueNotReady),
+    ("requeue", AtLimit::Requeue),
+    ("skip", AtLimit::Skip),
+    ("close", AtLimit::Close),
+    ("dial", AtLimit::Dial),
+];
+
+fn at_limit(section: &Section<'_>) -> AtLimit {
+    let Some(Found { value, span }) = section.text_found("at_preview_limit") else {
+        return AtLimit::RequeueNotReady;
+    };
+    let found = AT_LIMIT
+        .iter()
+        .find(|(name, _)| *name == value)
+        .map(|(_, at_limit)| *at_limit);
+    found.unwrap_or_else(|| {
+        let known = AT_LIMIT.map(|(name, _)| name).join(", ");
+        let what = format!("`{value}` is not something a card can do");
+        section
+            .sheet
+            .complain(span, what, format!("choose one of {known}"));
+        AtLimit::RequeueNotReady
+    })
+}
+
+fn as_days<S: Serializer>(days: &[bool; 7], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(
+        DAYS.iter()
+            .zip(days)
+            .filter(|(_, on)| **on)
+            .map(|(day, _)| day),
+    )
+}
+
+fn as_at_limit<S: Serializer>(at_limit: &AtLimit, serializer: S) -> Result<S::Ok, S::Error> {
+    let name = AT_LIMIT
+        .iter()
+        .find(|(_, known)| known == at_limit)
+        .map_or("", |(name, _)| name);
+    serializer.serialize_str(name)
 }

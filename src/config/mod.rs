@@ -6,6 +6,7 @@
 mod campaign;
 mod complaint;
 mod crm;
+mod disposition;
 mod network;
 mod people;
 mod show;
@@ -15,15 +16,18 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use campaign::{CampaignConfig, Disposition, DispositionAction, Field, FieldKind, SkipReason};
+pub use campaign::{CampaignConfig, Field, FieldKind, SkipReason};
 pub use complaint::ConfigErrors;
-pub use crm::{CrmConfig, CrmField, CrmSection};
+pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
+pub use disposition::{Disposition, DispositionAction};
 pub use network::{HttpConfig, MediaConfig, RecordingsConfig, SipConfig, StateConfig, StoreConfig};
 pub use people::{AgentConfig, Language, PhoneConfig};
 pub use show::show;
 pub use trunk::{AddressRange, NumberFormat, TrunkConfig};
 
+use crate::dialer::campaign::Rules;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use written::{Section, Sheet};
@@ -150,6 +154,30 @@ impl Config {
             agents,
             campaigns,
         }
+    }
+}
+
+impl Config {
+    /// Every campaign's rules, as the dialer and the store work by them.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let version = self.version();
+        Rules::of(
+            self.campaigns
+                .iter()
+                .map(|campaign| campaign.rules(&self.trunks, &version)),
+        )
+    }
+
+    /// A name for what is configured: the same for the same settings, however they are written.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let text = show(self).unwrap_or_default();
+        let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        digest[..6]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
