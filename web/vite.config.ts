@@ -4,10 +4,11 @@ import { defineConfig } from 'vitest/config';
 
 const daemon = process.env.FOREDIAL_URL ?? 'http://127.0.0.1:8900';
 
-export default defineConfig({
-  plugins: [paraglideVitePlugin({ project: './project.inlang', outdir: './src/paraglide', strategy: ['globalVariable', 'baseLocale'] }), svelte()],
+export default defineConfig(({ command }) => ({
+  // `npm run messages` compiles them before a build; while developing they are watched.
+  plugins: [command === 'serve' && !process.env.VITEST && paraglideVitePlugin({ project: './project.inlang', outdir: './src/paraglide', strategy: ['globalVariable', 'baseLocale'] }), svelte()],
   // The server sends `default-src 'self'`: no data: URLs, no inline module preload script.
-  build: { target: 'es2022', assetsInlineLimit: 0, modulePreload: { polyfill: false }, chunkSizeWarningLimit: 900 },
+  build: { target: 'es2022', cssTarget: ['chrome123', 'firefox120', 'safari17.5'], assetsInlineLimit: 0, modulePreload: { polyfill: false }, chunkSizeWarningLimit: 900 },
   server: {
     host: '127.0.0.1',
     proxy: {
@@ -17,4 +18,4 @@ export default defineConfig({
     },
   },
   test: { include: ['src/**/*.test.ts'], environment: 'node' },
-});
+}));
