@@ -23,7 +23,7 @@ fn crashed(manner: Manner, state: &str, later: Duration) -> World {
 }
 
 fn results(world: &World) -> Vec<&'static str> {
-    let lead = world.db.lead(1).expect("a lead");
+    let lead = world.lead(1);
     lead.history.iter().filter_map(|it| it.result).map(|it| it.name()).collect()
 }
 
@@ -47,7 +47,7 @@ fn a_crash_while_it_rings_cancels_the_far_leg() {
     assert_eq!(world.sent("CANCEL"), 1);
     assert_eq!(world.far.open(), 0);
     assert_eq!(results(&world), ["system_failure"]);
-    let lead = world.db.lead(1).expect("a lead");
+    let lead = world.lead(1);
     assert_eq!((lead.regulatory_count, lead.business_count), (1, 0));
 }
 

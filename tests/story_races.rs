@@ -24,7 +24,7 @@ fn in_state(manner: Manner, state: &str) -> (World, u64) {
 /// One outcome in the store, none open at the far end, no port held.
 fn all_closed(world: &mut World, result: &str) {
     world.run_for(Duration::from_secs(70));
-    let lead = world.db.lead(1).expect("a lead");
+    let lead = world.lead(1);
     let results: Vec<&str> =
         lead.history.iter().filter_map(|it| it.result).map(|it| it.name()).collect();
     assert_eq!(results, [result]);

@@ -24,7 +24,7 @@ fn dialed(manner: Manner) -> World {
 fn afterwards(world: &mut World) -> (u32, u32, Option<i64>) {
     let ended = world.desk("agent1")["call"]["ended_ms"].as_i64().expect("an ended call");
     world.run_for(Duration::from_secs(60));
-    let lead = world.db.lead(1).expect("a lead");
+    let lead = world.lead(1);
     let due = match lead.state {
         foredial::dialer::lead::LeadState::Waiting { not_before, .. } => {
             Some((not_before.0 - ended + 30_000) / 60_000)

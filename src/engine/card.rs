@@ -234,11 +234,11 @@ fn past_attempt(attempt: &AttemptView) -> Value {
 /// The script with the lead's fields filled in; a template that fails shows itself unfilled, so
 /// that the agent has something to read.
 fn script(campaign: &Campaign, lead: &LeadView) -> String {
-    let mut values: BTreeMap<&str, &str> =
-        lead.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    values.insert("name", &lead.name);
-    values.insert("company", &lead.company);
-    values.insert("language", &lead.language);
+    let mut values: BTreeMap<&str, String> =
+        lead.fields.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    values.insert("name", lead.name.clone());
+    values.insert("company", lead.company.clone());
+    values.insert("language", lead.language.clone());
     let filled = minijinja::Environment::new().render_str(&campaign.script, &values);
     filled.unwrap_or_else(|error| {
         tracing::warn!(campaign = %campaign.id, %error, "the script cannot be filled in");

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rand::RngExt as _;
 use serde_json::{Value, json};
 
 use super::commands::{no_call, no_card, wrong_state};
 use super::handle::Problem;
 use super::media_worker::{MediaCommand, Source};
 use super::resolved::{Campaign, Trunk};
-use super::switch::{LegOf, ReplyId, SessionOf, Switch};
+use super::switch::{LegOf, ReplyId, SessionOf, Switch, sdp_body};
 use super::writes::Write;
 use crate::agent::seat::Seat;
 use crate::agent::state::State;
@@ -21,7 +22,7 @@ use crate::media::g711::Law;
 use crate::now::{Now, UtcMs};
 use crate::sdp::{Codec, Direction};
 use crate::sdp::negotiate::{Agreed, Local, Negotiation};
-use crate::sip::{Body, EndedBy, InvitePlan, NameAddr, Reason, SessionId, SipEvent};
+use crate::sip::{Body, EndedBy, InvitePlan, InviteTimers, NameAddr, Reason, SessionId, SipEvent};
 use crate::store::fact::PhoneView;
 use crate::store::{self, AttemptStep, Spans};
 
@@ -351,9 +352,9 @@ impl Switch {
             now,
             *plan,
             vec![],
-            Some(Body::sdp(offer)),
-            credentials.map(|(username, password)| crate::sip::Credentials { username, password }),
-            timeout,
+            Some(sdp_body(offer)),
+            credentials,
+            InviteTimers { answer: Some(timeout) },
         );
         self.sessions.insert(session, SessionOf::Customer(id));
         if let Some(call) = self.calls.get_mut(&id) {
@@ -524,13 +525,13 @@ impl Switch {
         let Some(body) = body else {
             // Offerless: ours is the offer; its answer comes in the ACK.
             let offer = call.sdp.offer(Direction::SendRecv);
-            return self.sip.answer_reoffer(now, session, Body::sdp(offer));
+            return self.sip.answer_reoffer(now, session, Some(sdp_body(offer)));
         };
         let answer = std::str::from_utf8(&body.bytes).ok().and_then(|text| call.sdp.answer(text, Direction::SendRecv).ok());
         match answer {
             Some((answer, agreed)) => {
                 self.aim(leg, &agreed);
-                self.sip.answer_reoffer(now, session, Body::sdp(answer));
+                self.sip.answer_reoffer(now, session, Some(sdp_body(answer)));
             }
             None => self.sip.refuse_reoffer(now, session, 488),
         }

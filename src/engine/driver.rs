@@ -9,13 +9,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
-use super::media_worker::{MediaCommand, MediaFact, WorkerHandle};
+use super::media_worker::{MediaCommand, MediaFact, MediaWorkerHandle};
 use super::switch::{Input, Output, ReplyId, Switch};
 use crate::id::{AgentId, LegId};
 use crate::net::udp::{Datagram, SipUdp};
 use crate::now::{Now, UtcMs};
 use crate::sip::{Flow, Transport};
-use crate::store::{Fact, StoreError, StoreHandle};
+use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
 
 /// Requests from the top floor that may wait for the loop.
 const REQUESTS_MAX: usize = 4_096;
@@ -47,7 +47,7 @@ pub struct Parts {
     pub datagrams: mpsc::Receiver<Datagram>,
     pub store: StoreHandle,
     pub store_facts: StoreFacts,
-    pub workers: Vec<WorkerHandle>,
+    pub workers: Vec<MediaWorkerHandle>,
     pub media_facts: mpsc::UnboundedReceiver<MediaFact>,
     pub fetch_crm: FetchCrm,
     /// Reads the clock; tests may shift it.
@@ -221,7 +221,7 @@ impl Driver {
             }
             Request::SipReceived { flow, bytes } => {
                 if let Some(socket) = self.flows.get(&flow) {
-                    let flow = socket.flow.clone();
+                    let flow = socket.flow;
                     switch.handle(now, Input::Sip { flow, bytes: bytes.to_vec() });
                 }
             }
@@ -270,7 +270,7 @@ impl Driver {
             match output {
                 Output::Sip { flow, bytes } => self.send_sip(now, &flow, bytes),
                 Output::Media(command) => self.send_media(command),
-                Output::Store { id, command } => self.parts.store.submit(id, command),
+                Output::Store { id, command } => self.write(now, id, command),
                 Output::Desk { agent, update } => self.show(agent, update),
                 Output::Reply { reply, result } => self.answer(reply, result),
                 Output::FetchCrm { agent, token, external_id } => {
@@ -278,6 +278,18 @@ impl Driver {
                     (self.parts.fetch_crm)(self.own.clone(), question);
                 }
             }
+        }
+    }
+
+    /// A queue that is full refuses at once; the switch keeps what must not be lost.
+    fn write(&mut self, now: Now, id: u64, command: Command) {
+        if let Err(refused) = self.parts.store.submit(id, now.utc, command) {
+            let why = match refused {
+                Refused::QueueFull(_) => "the queue is full",
+                Refused::Stopped(_) => "the writer has stopped",
+            };
+            let fact = Err(StoreError::NotCommitted(why.to_owned()));
+            self.parts.switch.handle(now, Input::Store { id, fact });
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
-use crate::sip::{EndpointConfig, Flow};
+use crate::sip::{Credentials, EndpointConfig, Flow};
 
 /// A text in both of the pages' languages.
 pub use crate::dialer::campaign::Label as Text;
@@ -67,7 +67,7 @@ pub struct Trunk {
     pub domain: String,
     /// Digits put before the E.164 number without its plus sign; `None` sends `+…`.
     pub prefix: Option<String>,
-    pub credentials: Option<(String, String)>,
+    pub credentials: Option<Credentials>,
     /// Timer B for this trunk: a silent one must not cost the agent half a minute.
     pub invite_timeout: Duration,
 }
@@ -129,6 +129,6 @@ impl Trunk {
 
     /// The way to this trunk through `socket`.
     pub fn flow(&self, socket: &Flow) -> Flow {
-        Flow { remote: self.peer, ..socket.clone() }
+        Flow { remote: self.peer, ..*socket }
     }
 }

@@ -3,12 +3,13 @@
 
 use super::desk::Desk;
 use super::media_worker::{MediaCommand, Source};
-use super::switch::{LegOf, SessionOf, Switch};
+use super::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::agent::seat::Seat;
 use crate::id::{AgentId, LegId};
 use crate::media::g711::Law;
 use crate::now::Now;
 use crate::sip::{Body, SessionId};
+
 
 /// What the page calls to take its seat.
 const SEAT_USER: &str = "seat";
@@ -26,15 +27,15 @@ impl Switch {
         body: Option<Body>,
     ) {
         let Some(agent) = user.map(|user| AgentId::new(&user)) else {
-            self.sip.reject(now, session, 403, "Sign in first", vec![]);
+            self.sip.reject(now, session, 403, Some("Sign in first"), vec![]);
             return;
         };
         if called != SEAT_USER || !self.desks.contains_key(&agent) {
-            self.sip.reject(now, session, 404, "Not Found", vec![]);
+            self.sip.reject(now, session, 404, Some("Not Found"), vec![]);
             return;
         }
         let Some(offer) = body.and_then(|body| String::from_utf8(body.bytes).ok()) else {
-            self.sip.reject(now, session, 488, "An SDP offer is needed", vec![]);
+            self.sip.reject(now, session, 488, Some("An SDP offer is needed"), vec![]);
             return;
         };
         let in_call = self.live_call(&agent).map(|call| call.leg);
@@ -61,21 +62,22 @@ impl Switch {
 
     pub(super) fn seat_answered(&mut self, now: Now, leg: LegId, sdp: String) {
         let Some(session) = self.seat_session(leg) else { return };
-        let body = Body::sdp(sdp);
-        if self.sip.is_established(session) {
+        let body = Some(sdp_body(sdp));
+        if self.seat_accepted(leg) {
             self.sip.answer_reoffer(now, session, body);
         } else {
             self.sip.accept(now, session, vec![], body);
+            self.accepted_seats.insert(leg);
         }
     }
 
     pub(super) fn seat_refused(&mut self, now: Now, leg: LegId, reason: &str) {
         let Some(session) = self.seat_session(leg) else { return };
         tracing::warn!(%leg, reason, "browser offer refused");
-        if self.sip.is_established(session) {
+        if self.seat_accepted(leg) {
             self.sip.refuse_reoffer(now, session, 488);
         } else {
-            self.sip.reject(now, session, 488, "Not Acceptable Here", vec![]);
+            self.sip.reject(now, session, 488, Some("Not Acceptable Here"), vec![]);
             self.seat_gone(now, session, false);
         }
     }
@@ -149,6 +151,7 @@ impl Switch {
         desk.seat = Seat::Absent;
         desk.seat_flow = None;
         self.legs.remove(&leg);
+        self.accepted_seats.remove(&leg);
         self.media(MediaCommand::CloseLeg { leg });
         if self.sessions.remove(&session).is_some() {
             self.sip.hang_up(now, session, Some("seat taken elsewhere"));
@@ -156,6 +159,11 @@ impl Switch {
         if let Some(call) = self.live_call(agent).map(|call| call.id) {
             self.agent_leg_gone(call);
         }
+    }
+
+    /// The seat's INVITE has its 200: what comes from media now answers a re-INVITE.
+    fn seat_accepted(&self, leg: LegId) -> bool {
+        self.accepted_seats.contains(&leg)
     }
 
     fn seat_session(&self, leg: LegId) -> Option<SessionId> {

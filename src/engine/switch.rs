@@ -4,7 +4,7 @@
 //! The verbs lie beside it: `commands` (what agents ask for), `seat` (browser legs), `customer`
 //! (trunk legs), `writes` (what the store answers), `timers`, `desk` (what pages are shown).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use rand::rngs::StdRng;
@@ -75,6 +75,8 @@ pub struct Switch {
     pub(super) attempts: HashMap<AttemptId, CallId>,
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
+    /// Seat legs whose INVITE has been accepted.
+    pub(super) accepted_seats: HashSet<LegId>,
     pub(super) ports: PortPool,
     pub(super) writes: HashMap<u64, Write>,
     /// Outcomes the store refused for now, to be written again.
@@ -112,7 +114,7 @@ impl Switch {
         let mut rng = StdRng::seed_from_u64(config.seed);
         let mut sip = Endpoint::new(config.endpoint.clone(), rng.random());
         for trunk in config.trunks.values() {
-            sip.permit_source(trunk.peer.ip());
+            sip.permit_source(trunk.peer.ip(), false);
         }
         let desks = config
             .agents
@@ -121,6 +123,7 @@ impl Switch {
             .collect();
         Switch {
             ports: PortPool::new(config.rtp_ports.0..=config.rtp_ports.1, QUARANTINE),
+            accepted_seats: HashSet::new(),
             sip,
             desks,
             calls: HashMap::new(),
@@ -187,7 +190,7 @@ impl Switch {
             self.counters.orphans += 1;
             return;
         }
-        let Some(session) = event.session() else { return };
+        let Some(session) = session_of(&event) else { return };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
@@ -259,7 +262,7 @@ impl Switch {
     }
 
     pub fn trunk_snapshot(&self) -> serde_json::Value {
-        let calls = |id| {
+        let calls = |id: &crate::id::TrunkId| {
             self.calls.values().filter(|call| !call.is_ended() && call.trunk.id == *id).count()
         };
         self.config
@@ -283,7 +286,12 @@ impl Switch {
                 "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
             })).collect::<Vec<_>>(),
             "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
-            "sip": { "sessions": sip.sessions, "transactions": sip.transactions, "dialogs": sip.dialogs },
+            "sip": {
+                "sessions": sip.sessions,
+                "dialogs": sip.dialogs,
+                "transactions": sip.transactions.client_invite + sip.transactions.client
+                    + sip.transactions.server_invite + sip.transactions.server,
+            },
             "legs": self.legs.len(),
             "rtp_ports_in_use": self.ports.counts().in_use,
             "writes_pending": self.writes.len() + self.write_again.len(),
@@ -309,4 +317,25 @@ impl Switch {
 fn user_part(uri: &str) -> String {
     let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
     rest.split_once('@').map_or("", |(user, _)| user).to_owned()
+}
+
+fn session_of(event: &SipEvent) -> Option<SessionId> {
+    match event {
+        SipEvent::Incoming { session, .. }
+        | SipEvent::Provisional { session, .. }
+        | SipEvent::Answered { session, .. }
+        | SipEvent::Failed { session, .. }
+        | SipEvent::Confirmed { session, .. }
+        | SipEvent::Reoffer { session, .. }
+        | SipEvent::ReofferAnswered { session, .. }
+        | SipEvent::Ended { session, .. } => Some(*session),
+        SipEvent::Registered { .. }
+        | SipEvent::Unregistered { .. }
+        | SipEvent::Pong { .. }
+        | SipEvent::OrphanEnded { .. } => None,
+    }
+}
+
+pub(super) fn sdp_body(text: String) -> sip::Body {
+    sip::Body { content_type: "application/sdp".to_owned(), bytes: text.into_bytes() }
 }

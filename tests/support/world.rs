@@ -13,11 +13,12 @@ use foredial::engine::media_worker::{MediaCommand, MediaFact};
 use foredial::engine::resolved::{AgentProfile, Campaign, Choice, EngineConfig, Limits, Trunk};
 use foredial::engine::switch::ReplyId;
 use foredial::engine::{Input, Output, Switch};
-use foredial::id::{AgentId, CampaignId, LegId, ListId, TrunkId};
+use foredial::id::{AgentId, CampaignId, LeadId, LegId, ListId, TrunkId};
 use foredial::leads::row::{Phone, PhoneKind, Row};
 use foredial::now::{Now, UtcMs};
 use foredial::sip::{EndpointConfig, Flow, Transport};
-use foredial::store::{self, Db, Fact};
+use foredial::store::fact::LeadView;
+use foredial::store::{self, Db, Fact, Place};
 use serde_json::Value;
 
 use super::far_end::FarEnd;
@@ -89,7 +90,7 @@ impl World {
     pub fn new(rows: Vec<Row>) -> World {
         let now = Now { instant: Instant::now(), utc: START };
         let config = config();
-        let mut db = Db::memory().expect("SQLite in memory");
+        let mut db = Db::open(&Place::Memory).expect("SQLite in memory");
         let rules = Arc::new(config.rules());
         db.apply(now.utc, &store::Command::Configure { rules }).expect("rules");
         let import = store::Command::Import {
@@ -246,6 +247,11 @@ impl World {
     /// How many messages of this method went to the trunk.
     pub fn sent(&self, method: &str) -> usize {
         self.sent.iter().filter(|line| line.starts_with(&format!("{method} "))).count()
+    }
+
+    pub fn lead(&self, id: u64) -> LeadView {
+        let lead = self.db.view(self.now.utc).lead(LeadId(id), &agent("nobody"));
+        lead.expect("a readable store").expect("a lead")
     }
 
     pub fn busy_legs(&self) -> u64 {
@@ -459,7 +465,7 @@ fn config() -> EngineConfig {
         crm: false,
     };
     EngineConfig {
-        endpoint: EndpointConfig::new(SWITCH.parse().expect("an address")),
+        endpoint: EndpointConfig::new(SWITCH.parse().expect("an address"), "foredial.invalid"),
         trunk_flow: udp(),
         media_address: "127.0.0.1".parse().expect("an address"),
         rtp_ports: (10_000, 10_999),
