@@ -70,7 +70,7 @@ fn a_crash_between_the_answer_and_its_row_still_ends_the_far_leg() {
     world.dial("agent1").expect("the gate allows it");
     // The 200 has arrived; its row is not committed, so no ACK has left.
     world.until("talking", |world| world.call_state("agent1") == "talking");
-    assert_eq!(world.sent("ACK"), 0);
+    assert_eq!(world.sent("ACK"), 0, "{:?}", world.sent);
     world.crash();
     world.run_for(Duration::from_secs(3));
     assert_eq!(world.far.open(), 0);

@@ -263,14 +263,22 @@ fn grouped(e164: &str) -> String {
     format!("{country} {}", groups.join(" "))
 }
 
-fn split_country(e164: &str) -> (String, String) {
-    let parsed = phonenumber::parse(None, e164).ok();
-    let code = parsed.map_or(0, |number| number.code().value());
+/// Country codes of one and two digits (ITU-T E.164 Annex D); all others have three.
+const COUNTRY_CODES: [&str; 2] = [
+    "1 7",
+    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 \
+     64 65 66 81 82 84 86 90 91 92 93 94 95 98",
+];
+
+fn split_country(e164: &str) -> (String, &str) {
     let digits = e164.trim_start_matches('+');
-    match digits.strip_prefix(&code.to_string()) {
-        Some(national) if code > 0 => (format!("+{code}"), national.to_owned()),
-        _ => ("+".to_owned(), digits.to_owned()),
-    }
+    let known = COUNTRY_CODES
+        .iter()
+        .flat_map(|codes| codes.split(' '))
+        .find(|code| digits.starts_with(code));
+    let length = known.map_or(3, str::len).min(digits.len());
+    let (country, national) = digits.split_at_checked(length).unwrap_or((digits, ""));
+    (format!("+{country}"), national)
 }
 
 fn offset_s(name: &str, at: UtcMs) -> Option<i32> {
