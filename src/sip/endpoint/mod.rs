@@ -343,7 +343,7 @@ impl Endpoint {
                     owner: Owner::Nobody,
                     ..
                 } => {}
-                Note::Over { tx } => self.stack.acks.retain(|(of, _), _| *of != tx),
+                Note::Over { tx } => self.stack.acks.forget(tx),
             }
         }
     }

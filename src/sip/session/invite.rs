@@ -148,9 +148,7 @@ impl Session {
         let Some(dialog) = dialog else {
             return self.fail_locally(stack, Failure::Timeout);
         };
-        stack
-            .acks
-            .insert((tx, dialog.remote_tag.clone()), Ack::Withheld);
+        stack.acks.set(tx, &dialog.remote_tag, Ack::Withheld);
         let identity = dialog.clone();
         self.dialog = Some(dialog);
         self.state = State::Answered {
@@ -220,8 +218,9 @@ impl Session {
         let ack = with_credentials_of(stack, tx, dialog.ack(cseq));
         let (flow, tag) = (dialog.flow, dialog.remote_tag.clone());
         let bytes = stack.ack(flow, ack, body);
-        if let Some(place) = stack.acks.get_mut(&(tx, tag)) {
-            *place = Ack::Sent { flow, bytes };
+        // Once the transaction is gone no repetition can come, and nothing would clear this.
+        if stack.tx.invite_of(tx).is_some() {
+            stack.acks.set(tx, &tag, Ack::Sent { flow, bytes });
         }
     }
 }
@@ -265,13 +264,10 @@ pub(in crate::sip) fn dismiss_answer(
     };
     let ack = with_credentials_of(stack, tx, dialog.ack(dialog.invite_cseq));
     let bytes = stack.ack(dialog.flow, ack, None);
-    stack.acks.insert(
-        (tx, dialog.remote_tag.clone()),
-        Ack::Sent {
-            flow: dialog.flow,
-            bytes,
-        },
-    );
+    let flow = dialog.flow;
+    stack
+        .acks
+        .set(tx, &dialog.remote_tag, Ack::Sent { flow, bytes });
     if !in_dialog {
         let bye = dialog.request(Method::Bye);
         stack.request(now, dialog.flow, bye, Owner::Nobody);
