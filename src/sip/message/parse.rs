@@ -171,6 +171,15 @@ impl Scan {
         match top {
             None => self.blame(400, "Missing Via"),
             Some(text) if Via::parse(&text).is_none() => self.blame(400, "Bad Via"),
+            // The top Via is rewritten in place, so it must stand first.
+            Some(_)
+                if self
+                    .headers
+                    .text("Via")
+                    .is_some_and(|text| text.starts_with(',')) =>
+            {
+                self.blame(400, "Bad Via");
+            }
             Some(_) => {}
         }
         let mut contacts = self.headers.items("Contact").into_iter();

@@ -1,27 +1,24 @@
 //! Calling: our INVITE and its answers (RFC 3261 §13.2).
 
 use crate::now::Now;
-use crate::sip::auth::Credentials;
 use crate::sip::dialog::{DialogIdentity, InvitePlan};
-use crate::sip::event::{EndedBy, InviteTimers, SessionId, SipEvent};
+use crate::sip::event::{EndedBy, SessionId, SipEvent};
 use crate::sip::message::{Body, Method, Request, Response, Uri};
 use crate::sip::stack::{Ack, Stack, put_body, reason_of};
 use crate::sip::transaction::{Failure, Owner, TxId};
 
-use super::{Calling, Modify, Origin, Session, State};
+use super::{Calling, Modify, Origin, Session, State, Wish};
 
 impl Session {
     /// Sends the INVITE of a plan.
-    pub fn invite(
-        now: Now,
-        stack: &mut Stack,
-        id: SessionId,
-        plan: InvitePlan,
-        headers: &[(String, String)],
-        body: Option<&Body>,
-        credentials: Option<Credentials>,
-        timers: InviteTimers,
-    ) -> Session {
+    pub fn invite(now: Now, stack: &mut Stack, id: SessionId, wish: Wish<'_>) -> Session {
+        let Wish {
+            plan,
+            headers,
+            body,
+            credentials,
+            timers,
+        } = wish;
         let mut request = invite_request(&plan);
         stack.add_headers(&mut request.headers, headers);
         put_body(&mut request.headers, &mut request.body, body);
