@@ -55,6 +55,10 @@ pub struct Piece<'a> {
 }
 
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every message is a voice; a box would be an allocation a packet"
+)]
 enum Message {
     Begin {
         call: CallId,
