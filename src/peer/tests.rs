@@ -1,8 +1,14 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use rtc::crypto::{RTCCryptoProvider, default_provider};
+use rtc::crypto::{HashAlgorithm, RTCCryptoProvider, default_provider};
+use rtc::dtls::config::{ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
+use rtc::dtls::crypto::Certificate;
+use rtc::dtls::endpoint::Endpoint;
+use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
+use rtc::shared::TransportProtocol;
 use rtc::stun::attributes::{
     ATTR_ICE_CONTROLLED, ATTR_ICE_CONTROLLING, ATTR_USE_CANDIDATE, ATTR_USERNAME,
 };
@@ -14,9 +20,11 @@ use rtc::stun::message::{
 use rtc::stun::textattrs::TextAttribute;
 use rtc::stun::xoraddr::XorMappedAddress;
 
+use super::description::Fingerprint;
 use super::{LinkState, PeerError, PeerEvent, Peers, PeersConfig};
 use crate::id::LegId;
 use crate::media::g711::Law;
+use crate::media::packet::RtpHeader;
 use crate::sdp::Description;
 
 const LEG: LegId = LegId(1);
@@ -72,7 +80,7 @@ impl Setter for Plain {
 struct Checker {
     username: String,
     password: String,
-    provider: std::sync::Arc<dyn RTCCryptoProvider>,
+    provider: Arc<dyn RTCCryptoProvider>,
 }
 
 impl Checker {
@@ -394,6 +402,155 @@ fn a_browser_that_never_comes_is_lost_after_30_s() {
     assert_eq!(peers.poll_event(), Some(PeerEvent::Lost { leg: LEG }));
     assert_eq!((peers.poll_event(), peers.poll_timeout()), (None, None));
     assert_eq!(peers.snapshot().legs[0].link, LinkState::Lost);
+}
+
+/// The DTLS and SRTP of a browser, in memory.
+struct FarEnd {
+    endpoint: Endpoint,
+    config: Arc<HandshakeConfig>,
+    fingerprint: String,
+}
+
+const US: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7_000);
+
+impl FarEnd {
+    fn new(profiles: Vec<SrtpProtectionProfile>) -> FarEnd {
+        let provider = default_provider().expect("ring");
+        let crypto = provider.crypto();
+        let certificate = Certificate::generate_self_signed(vec!["far".to_owned()], crypto);
+        let certificate = certificate.expect("a certificate");
+        let hash = crypto
+            .hash(HashAlgorithm::Sha256, &certificate.certificate[0])
+            .expect("a hash");
+        let config = ConfigBuilder::default()
+            .with_crypto_provider(provider.clone())
+            .with_certificates(vec![certificate])
+            .with_srtp_protection_profiles(profiles)
+            .with_insecure_skip_verify(true)
+            .with_extended_master_secret(ExtendedMasterSecretType::Require)
+            .build(true, None)
+            .expect("a configuration");
+        let endpoint = Endpoint::new(address(1), TransportProtocol::UDP, None);
+        let fingerprint = Fingerprint(hash).to_string();
+        FarEnd {
+            endpoint,
+            config: Arc::new(config),
+            fingerprint,
+        }
+    }
+
+    fn offer(&self) -> String {
+        let line = CHROMIUM[0]
+            .lines()
+            .find(|line| line.starts_with("a=fingerprint"));
+        CHROMIUM[0].replace(
+            line.expect("there"),
+            &format!("a=fingerprint:{}", self.fingerprint),
+        )
+    }
+
+    /// Shakes hands as far as it goes.
+    fn connect(&mut self, now: Instant, peers: &mut Peers) {
+        self.endpoint
+            .connect(now, US, self.config.clone(), None)
+            .expect("begun");
+        for _ in 0..20 {
+            while let Some(transmit) = self.endpoint.poll_transmit() {
+                peers.handle_datagram(now, address(1), &transmit.message);
+            }
+            while let Some((to, bytes)) = peers.poll_transmit() {
+                assert_eq!(to, address(1));
+                // A refusal comes as an alert, which is an error here.
+                let _ = self.endpoint.read(now, US, None, bytes.as_slice().into());
+            }
+        }
+    }
+}
+
+/// A connected leg and who keeps its consent.
+fn connected(now: Instant, peers: &mut Peers) -> Checker {
+    let mut far = FarEnd::new(vec![
+        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+        SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+    ]);
+    let answer = peers
+        .offer(now, LEG, &far.offer(), Law::Mu)
+        .expect("an answer");
+    let checker = Checker::new(CHROMIUM[0], &answer);
+    peers.handle_datagram(now, address(1), &checker.check(true));
+    assert!(reply(peers).is_some());
+    far.connect(now, peers);
+    assert_eq!(peers.poll_event(), Some(PeerEvent::Connected { leg: LEG }));
+    checker
+}
+
+#[test]
+fn gcm_wins_over_the_browsers_order_and_sha1_is_taken_if_it_has_no_gcm() {
+    let (now, mut peers) = (Instant::now(), peers());
+    connected(now, &mut peers);
+    assert_eq!(peers.snapshot().legs[0].profile, Some("AEAD_AES_128_GCM"));
+
+    let mut peers = self::peers();
+    let mut far = FarEnd::new(vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80]);
+    let answer = peers
+        .offer(now, LEG, &far.offer(), Law::Mu)
+        .expect("an answer");
+    let checker = Checker::new(CHROMIUM[0], &answer);
+    peers.handle_datagram(now, address(1), &checker.check(true));
+    assert!(reply(&mut peers).is_some());
+    far.connect(now, &mut peers);
+    assert_eq!(
+        peers.snapshot().legs[0].profile,
+        Some("AES_CM_128_HMAC_SHA1_80")
+    );
+}
+
+#[test]
+fn another_certificate_than_the_offers_never_connects() {
+    let (now, mut peers) = (Instant::now(), peers());
+    let profiles = vec![SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm];
+    let (honest, mut other) = (FarEnd::new(profiles.clone()), FarEnd::new(profiles));
+    let answer = peers
+        .offer(now, LEG, &honest.offer(), Law::Mu)
+        .expect("an answer");
+    let checker = Checker::new(CHROMIUM[0], &answer);
+    peers.handle_datagram(now, address(1), &checker.check(true));
+    assert!(reply(&mut peers).is_some());
+    other.connect(now, &mut peers);
+    assert_eq!(peers.poll_event(), None);
+    assert_eq!(peers.snapshot().legs[0].link, LinkState::Connecting);
+    assert_eq!(peers.snapshot().legs[0].profile, None);
+}
+
+#[test]
+fn a_lost_leg_heals_when_checks_return() {
+    let (now, mut peers) = (Instant::now(), peers());
+    let checker = connected(now, &mut peers);
+    let silence = now + Duration::from_secs(15);
+    assert_eq!(peers.poll_timeout(), Some(silence));
+    peers.handle_timeout(silence);
+    assert_eq!(peers.poll_event(), Some(PeerEvent::Lost { leg: LEG }));
+    let packet = RtpHeader {
+        payload_type: 0,
+        marker: false,
+        sequence: 1,
+        timestamp: 1,
+        ssrc: 1,
+    };
+    let packet = packet.with_payload(vec![0xFF; 160].into());
+    peers.send(silence, LEG, &packet);
+    assert_eq!(
+        peers.poll_transmit(),
+        None,
+        "nothing is sent without consent"
+    );
+    let back = silence + Duration::from_secs(5);
+    peers.handle_datagram(back, address(3), &checker.check(true));
+    assert!(reply(&mut peers).is_some());
+    assert_eq!(peers.poll_event(), Some(PeerEvent::Connected { leg: LEG }));
+    peers.send(back, LEG, &packet);
+    let (to, bytes) = peers.poll_transmit().expect("audio again");
+    assert_eq!((to, bytes.len()), (address(3), 12 + 160 + 16));
 }
 
 #[test]
