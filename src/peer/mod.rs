@@ -18,6 +18,8 @@ mod ice;
 mod leg;
 mod srtp;
 mod stun;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
