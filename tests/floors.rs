@@ -61,6 +61,8 @@ struct Source<'a> {
     found: Vec<String>,
     /// Module paths declared under `#[cfg(test)]` whose text is in another file.
     test_modules: Vec<Vec<String>>,
+    /// Files that `#[path]` makes another module than their name says.
+    placed: Vec<(String, Vec<String>)>,
 }
 
 /// A file's module path: `sip/mod.rs` and `sip.rs` are `[sip]`, `sip/timer.rs` is `[sip, timer]`.
@@ -72,19 +74,29 @@ fn module_path(file: &str) -> Vec<String> {
 }
 
 fn check<'a>(plan: &'a [Room], file: &'a str, text: &str, test_only: bool) -> Source<'a> {
-    let module = module_path(file);
+    check_as(plan, file, &module_path(file), text, test_only)
+}
+
+fn check_as<'a>(
+    plan: &'a [Room],
+    file: &'a str,
+    module: &[String],
+    text: &str,
+    test_only: bool,
+) -> Source<'a> {
     let room = plan.iter().find(|room| room.name == module[0]);
     let room = room.unwrap_or_else(|| panic!("{file} belongs to no room of the floor plan"));
-    let (found, test_modules) = (Vec::new(), Vec::new());
+    let (found, test_modules, placed) = (Vec::new(), Vec::new(), Vec::new());
     let mut source = Source {
         plan,
         room,
         name: file,
         found,
         test_modules,
+        placed,
     };
     let tokens = tokens::tokens(text).unwrap_or_else(|error| panic!("{file}: {error}"));
-    source.walk(&tokens, &module, test_only);
+    source.walk(&tokens, module, test_only);
     source
 }
 
@@ -97,16 +109,19 @@ impl Source<'_> {
     }
 
     fn walk(&mut self, tokens: &[Token], module: &[String], test: bool) {
-        let (mut at, mut tested) = (0, test);
+        let (mut at, mut tested, mut elsewhere) = (0, test, None);
         while at < tokens.len() {
             let here = &tokens[at..];
             if let Some(attribute) = attribute(here) {
-                self.read_attribute(attribute);
+                elsewhere = self.read_attribute(attribute).or(elsewhere);
                 tested |= is_cfg_test(attribute);
                 at += 2;
             } else if let Some(name) = module_name(here) {
                 let mut inner = module.to_vec();
                 inner.push(name);
+                if let Some(file) = elsewhere.take() {
+                    self.placed.push((file, inner.clone()));
+                }
                 match here.get(2) {
                     Some(Token::Group(_, body)) => self.walk(body, &inner, tested),
                     _ if tested => self.test_modules.push(inner),
@@ -144,10 +159,19 @@ impl Source<'_> {
         }
     }
 
-    fn read_attribute(&mut self, attribute: &[Token]) {
-        if ident(attribute.first()).is_some_and(|name| name == "path") {
-            self.complain("takes a module from elsewhere by #[path]");
+    /// `#[path = "x.rs"]` may take a file of the same folder, whose full name comes back.
+    fn read_attribute(&mut self, attribute: &[Token]) -> Option<String> {
+        let [Token::Ident(name), Token::Punct('='), Token::Text(file)] = attribute else {
+            return None;
+        };
+        if name != "path" {
+            return None;
         }
+        if file.contains(['/', '\\']) {
+            self.complain("takes a module from another folder by #[path]");
+        }
+        let folder = self.name.rsplit_once('/').map_or("", |(folder, _)| folder);
+        Some(format!("{folder}/{file}"))
     }
 
     /// Which room a path names, if any: `crate::x`, `foredial::x`, or `super` up to the root.
@@ -400,14 +424,18 @@ fn every_file_keeps_to_the_floor_plan() {
         .into_iter()
         .map(|file| (file.clone(), read(&source_folder().join(file))))
         .collect();
-    let tests: Vec<Vec<String>> = texts
-        .iter()
-        .flat_map(|(file, text)| check(&plan, file, text, false).test_modules)
-        .collect();
+    let (mut tests, mut placed) = (Vec::new(), Vec::new());
+    for (file, text) in &texts {
+        let source = check(&plan, file, text, false);
+        tests.extend(source.test_modules);
+        placed.extend(source.placed);
+    }
     let mut found = Vec::new();
     for (file, text) in &texts {
-        let test_only = tests.iter().any(|test| module_path(file).starts_with(test));
-        found.extend(check(&plan, file, text, test_only).found);
+        let named = placed.iter().find(|(other, _)| other == file);
+        let module = named.map_or_else(|| module_path(file), |(_, module)| module.clone());
+        let test_only = tests.iter().any(|test| module.starts_with(test));
+        found.extend(check_as(&plan, file, &module, text, test_only).found);
     }
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
@@ -571,6 +599,15 @@ fn a_test_module_in_a_file_of_its_own_is_known_as_one() {
         parent.test_modules,
         [["sip", "timer", "tests"].map(str::to_owned)]
     );
+    let parent = check(
+        &plan,
+        "sip/timer.rs",
+        "#[path = \"timer_tests.rs\"] mod tests;",
+        false,
+    );
+    assert_eq!(parent.found, Vec::<String>::new());
+    assert_eq!(parent.placed[0].0, "sip/timer_tests.rs");
+    assert_eq!(parent.placed[0].1, ["sip", "timer", "tests"]);
     let text = "fn f() { std::time::Instant::now(); }";
     assert!(
         check(&plan, "sip/timer/tests.rs", text, true)

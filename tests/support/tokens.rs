@@ -1,5 +1,5 @@
-//! Rust source as trees of tokens, just far enough to see what it names: comments, literals and
-//! lifetimes fall away, brackets become groups.
+//! Rust source as trees of tokens, just far enough to see what it names: comments, numbers,
+//! characters and lifetimes fall away, brackets become groups.
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Bracket {
@@ -13,6 +13,8 @@ pub enum Token {
     /// Without `r#`.
     Ident(String),
     Punct(char),
+    /// A plain string, as written between its quotes.
+    Text(String),
     Group(Bracket, Vec<Token>),
 }
 
@@ -44,7 +46,7 @@ impl Lexer {
             match c {
                 '/' if self.peek(1) == '/' => self.skip_line(),
                 '/' if self.peek(1) == '*' => self.skip_block(),
-                '"' => self.skip_string(),
+                '"' => found.push(self.string()),
                 '\'' => self.skip_quote(),
                 '(' => found.push(self.group(Bracket::Round, ')')?),
                 '[' => found.push(self.group(Bracket::Square, ']')?),
@@ -95,12 +97,15 @@ impl Lexer {
         }
     }
 
-    fn skip_string(&mut self) {
+    fn string(&mut self) -> Token {
         self.at += 1;
+        let start = self.at;
         while self.at < self.text.len() && self.peek(0) != '"' {
             self.at += if self.peek(0) == '\\' { 2 } else { 1 };
         }
+        let end = self.at.min(self.text.len());
         self.at += 1;
+        Token::Text(self.text[start..end].iter().collect())
     }
 
     /// `r"…"`, `r#"…"#`: ends at a quote with as many hashes.
@@ -157,7 +162,7 @@ impl Lexer {
                 None
             }
             "b" | "c" if self.peek(0) == '"' => {
-                self.skip_string();
+                self.string();
                 None
             }
             "b" if self.peek(0) == '\'' => {
