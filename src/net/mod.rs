@@ -1,1 +1,4 @@
-//! (room under construction)
+//! Sockets of the SIP side, and the pool the RTP ports come from.
+
+pub mod port_pool;
+pub mod udp;

@@ -1,0 +1,133 @@
+//! `[[agent]]` and `[[phone]]`: who signs in, and the desk phones that register.
+
+use super::written::{Section, did_you_mean};
+use super::{CampaignConfig, Secret, unique};
+use serde::Serialize;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AgentConfig {
+    /// What the agent signs in with.
+    pub id: String,
+    pub name: String,
+    pub language: Language,
+    /// An argon2 hash in PHC form. Without one the agent signs in by one-time links only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_hash: Option<Secret>,
+    /// Ids of campaigns. Empty: all.
+    pub campaigns: Vec<String>,
+}
+
+/// The pages' languages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    En,
+    Zh,
+}
+
+/// A desk phone that registers with us.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PhoneConfig {
+    pub user: String,
+    pub password: Secret,
+}
+
+impl Language {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Language::En => "en",
+            Language::Zh => "zh",
+        }
+    }
+}
+
+pub(super) fn read_agents(root: &Section<'_>, campaigns: &[CampaignConfig]) -> Vec<AgentConfig> {
+    let mut ids = Vec::new();
+    root.sections("agent")
+        .into_iter()
+        .map(|section| AgentConfig::read(section, &mut ids, campaigns))
+        .collect()
+}
+
+pub(super) fn read_phones(root: &Section<'_>) -> Vec<PhoneConfig> {
+    let mut users = Vec::new();
+    let one = |section: Section<'_>| {
+        let user = section.required("user", "name the phone: user = \"101\"");
+        unique(section.sheet, &mut users, &user, "a phone");
+        let password = section.required("password", "give the password the phone registers with");
+        section.done();
+        PhoneConfig {
+            user: user.value,
+            password: Secret::new(&password.value),
+        }
+    };
+    root.sections("phone").into_iter().map(one).collect()
+}
+
+impl AgentConfig {
+    fn read(
+        section: Section<'_>,
+        ids: &mut Vec<String>,
+        campaigns: &[CampaignConfig],
+    ) -> AgentConfig {
+        let id = section.required(
+            "id",
+            "give the name the agent signs in with: id = \"li.wei\"",
+        );
+        unique(section.sheet, ids, &id, "an agent");
+        let name = section
+            .text_found("name")
+            .map(|found| found.value)
+            .filter(|name| !name.is_empty());
+        let language = section
+            .text_found("language")
+            .map_or(Language::En, |found| match found.value.as_str() {
+                "en" => Language::En,
+                "zh" => Language::Zh,
+                other => {
+                    section.sheet.complain(
+                        found.span,
+                        format!("there are no pages in `{other}`"),
+                        "choose \"en\" or \"zh\"",
+                    );
+                    Language::En
+                }
+            });
+        let password_hash = section
+            .text_found("password_hash")
+            .filter(|found| !found.value.is_empty());
+        let password_hash = password_hash.map(|found| {
+            if argon2::password_hash::phc::PasswordHash::new(&found.value).is_err() {
+                section.sheet.complain(
+                    found.span,
+                    "`password_hash` is not an argon2 hash",
+                    "make one with `foredial hash-password`",
+                );
+            }
+            Secret::new(&found.value)
+        });
+        let wanted = section.texts("campaigns").unwrap_or_default();
+        for found in wanted
+            .iter()
+            .filter(|found| campaigns.iter().all(|known| known.id != found.value))
+        {
+            let known = campaigns.iter().map(|campaign| campaign.id.as_str());
+            let remedy = did_you_mean(&found.value, known)
+                .unwrap_or_else(|| "add it as a [[campaign]]".into());
+            section.sheet.complain(
+                found.span.clone(),
+                format!("there is no campaign `{}`", found.value),
+                remedy,
+            );
+        }
+        section.done();
+        AgentConfig {
+            name: name.unwrap_or_else(|| id.value.clone()),
+            id: id.value,
+            language,
+            password_hash,
+            campaigns: wanted.into_iter().map(|found| found.value).collect(),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What the top floor holds of the engine: bounded channels into the loop, and nothing else.
+//!
+//! Every function may be called from any task. None of them blocks the loop: it answers through
+//! oneshots and watches. When the loop is gone, commands answer 503 and streams end.
+
+use crate::id::AgentId;
+use bytes::Bytes;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// The agent's whole desk as JSON, as the page gets it; `seq` grows by one with each change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeskUpdate {
+    /// Names this run of the process; `seq` starts anew with a new epoch.
+    pub epoch: String,
+    pub seq: u64,
+    pub desk: serde_json::Value,
+}
+
+/// Calls, legs, ports, agents, trunks and queue depths, for people and tests.
+pub type EngineSnapshot = serde_json::Value;
+
+/// What an agent asks for. `token` is the reservation's fencing token, `key` the page's UUID for
+/// one click, so that a repeated click gets the first answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AgentCommand {
+    Ready,
+    NotReady {
+        reason: String,
+    },
+    Dial {
+        token: u64,
+        key: uuid::Uuid,
+        phone: Option<u64>,
+    },
+    Skip {
+        token: u64,
+        key: uuid::Uuid,
+        reason: String,
+    },
+    Cancel {
+        token: u64,
+        key: uuid::Uuid,
+    },
+    Dnc {
+        token: u64,
+        key: uuid::Uuid,
+    },
+    Extend {
+        token: u64,
+    },
+    HangUp,
+    Mute {
+        on: bool,
+    },
+    Hold {
+        on: bool,
+    },
+    /// How loud the agent hears the customer.
+    Volume {
+        db: i32,
+    },
+    Dispose {
+        token: u64,
+        key: uuid::Uuid,
+        disposition: String,
+        notes: String,
+        callback_at_ms: Option<i64>,
+    },
+    LogOut,
+}
+
+/// Why a command was refused, shaped for RFC 9457. `rule` is stable and machine-readable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub status: u16,
+    pub rule: &'static str,
+    pub title: String,
+    pub detail: String,
+}
+
+/// One SIP WebSocket as the engine sees it. The stream ending means: close the socket.
+#[derive(Debug)]
+pub struct SipSocket {
+    pub flow: u64,
+    pub outgoing: mpsc::Receiver<Vec<u8>>,
+}
+
+/// What arrives at the loop from the top floor.
+#[derive(Debug)]
+pub enum Input {
+    Command {
+        agent: AgentId,
+        command: AgentCommand,
+        reply: oneshot::Sender<Result<Arc<DeskUpdate>, Problem>>,
+    },
+    Desk {
+        agent: AgentId,
+        reply: oneshot::Sender<Option<watch::Receiver<Arc<DeskUpdate>>>>,
+    },
+    Presence {
+        agent: AgentId,
+        tab: u64,
+        present: bool,
+    },
+    SipOpen {
+        agent: AgentId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        secure: bool,
+        reply: oneshot::Sender<SipSocket>,
+    },
+    SipReceived {
+        flow: u64,
+        bytes: Bytes,
+    },
+    SipClosed {
+        flow: u64,
+    },
+    Snapshot {
+        reply: oneshot::Sender<EngineSnapshot>,
+    },
+    TrunkSnapshot {
+        reply: oneshot::Sender<EngineSnapshot>,
+    },
+    /// What the CRM said for the card with this fence, or why it could not.
+    Crm {
+        agent: AgentId,
+        token: u64,
+        result: Result<serde_json::Value, String>,
+    },
+    Drain,
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// The engine's door. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inputs: mpsc::Sender<Input>,
+}
+
+impl Handle {
+    /// A handle and the end the loop reads. `depth_inputs` bounds what may wait.
+    pub fn new(depth_inputs: usize) -> (Handle, mpsc::Receiver<Input>) {
+        let (inputs, outputs) = mpsc::channel(depth_inputs);
+        (Handle { inputs }, outputs)
+    }
+
+    /// Asks for `command`; a full queue refuses new work at once instead of waiting.
+    pub async fn command(
+        &self,
+        agent: AgentId,
+        command: AgentCommand,
+    ) -> Result<Arc<DeskUpdate>, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs
+            .try_send(Input::Command {
+                agent,
+                command,
+                reply,
+            })
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => Problem::overload(),
+                mpsc::error::TrySendError::Closed(_) => Problem::stopped(),
+            })?;
+        answer.await.unwrap_or_else(|_| Err(Problem::stopped()))
+    }
+
+    /// The agent's desk and every later one. `None` when the loop is gone or does not know the agent.
+    pub async fn desk(&self, agent: &AgentId) -> Option<watch::Receiver<Arc<DeskUpdate>>> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs
+            .send(Input::Desk {
+                agent: agent.clone(),
+                reply,
+            })
+            .await
+            .ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// A desk socket opened, or closed or stopped answering pings.
+    pub async fn presence(&self, agent: AgentId, tab: u64, present: bool) {
+        // A loop that is gone has nobody to tell.
+        let _ = self
+            .inputs
+            .send(Input::Presence {
+                agent,
+                tab,
+                present,
+            })
+            .await;
+    }
+
+    /// A SIP WebSocket opened by a signed-in agent. `None` when the loop is gone.
+    pub async fn sip_open(
+        &self,
+        agent: AgentId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        secure: bool,
+    ) -> Option<SipSocket> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs
+            .send(Input::SipOpen {
+                agent,
+                local,
+                remote,
+                secure,
+                reply,
+            })
+            .await
+            .ok()?;
+        answer.await.ok()
+    }
+
+    /// One whole SIP message (RFC 7118 section 5: one a frame).
+    pub async fn sip_received(&self, flow: u64, bytes: Bytes) {
+        let _ = self.inputs.send(Input::SipReceived { flow, bytes }).await;
+    }
+
+    pub async fn sip_closed(&self, flow: u64) {
+        let _ = self.inputs.send(Input::SipClosed { flow }).await;
+    }
+
+    /// `null` when the loop is gone.
+    pub async fn snapshot(&self) -> EngineSnapshot {
+        let (reply, answer) = oneshot::channel();
+        if self.inputs.send(Input::Snapshot { reply }).await.is_err() {
+            return EngineSnapshot::Null;
+        }
+        answer.await.unwrap_or(EngineSnapshot::Null)
+    }
+
+    /// `null` when the loop is gone.
+    pub async fn trunk_snapshot(&self) -> EngineSnapshot {
+        let (reply, answer) = oneshot::channel();
+        if self
+            .inputs
+            .send(Input::TrunkSnapshot { reply })
+            .await
+            .is_err()
+        {
+            return EngineSnapshot::Null;
+        }
+        answer.await.unwrap_or(EngineSnapshot::Null)
+    }
+
+    /// No new cards and no new dials; calls go on to their end.
+    pub async fn drain(&self) {
+        let _ = self.inputs.send(Input::Drain).await;
+    }
+
+    /// The CRM's answer for one card; a card that is gone by now drops it.
+    pub async fn crm(&self, agent: AgentId, token: u64, result: Result<serde_json::Value, String>) {
+        let crm = Input::Crm {
+            agent,
+            token,
+            result,
+        };
+        let _ = self.inputs.send(crm).await;
+    }
+
+    /// Ends every call with its outcome, then the loop; returns when that is done.
+    pub async fn shutdown(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.inputs.send(Input::Shutdown { reply }).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+}
+
+impl Problem {
+    pub fn new(status: u16, rule: &'static str, title: &str, detail: impl Into<String>) -> Problem {
+        Problem {
+            status,
+            rule,
+            title: title.to_owned(),
+            detail: detail.into(),
+        }
+    }
+
+    pub fn overload() -> Problem {
+        Problem {
+            status: 503,
+            rule: "overload",
+            title: "Busy".into(),
+            detail: "The switch has too much waiting; try again in a second.".into(),
+        }
+    }
+
+    fn stopped() -> Problem {
+        Problem {
+            status: 503,
+            rule: "stopped",
+            title: "Stopped".into(),
+            detail: "The switch is stopping or has stopped.".into(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! One UDP socket for SIP: a receive loop into a bounded channel, and sending.
+//!
+//! When the channel is full the datagram is dropped and counted: SIP over UDP retransmits, and a
+//! loop that waited here would let the kernel's queue grow stale instead.
+
+use bytes::Bytes;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+/// The largest UDP payload there is.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// How long to leave a socket alone whose reads fail, so that it cannot spin.
+const PAUSE_AFTER_ERROR: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// One datagram as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    pub remote: SocketAddr,
+    pub bytes: Bytes,
+}
+
+/// A bound socket. The loop ends when this and every clone is dropped.
+#[derive(Clone, Debug)]
+pub struct SipUdp {
+    socket: Arc<UdpSocket>,
+    local: SocketAddr,
+    dropped: Arc<AtomicU64>,
+    _alive: Arc<AbortOnDrop>,
+}
+
+impl SipUdp {
+    /// Binds `local` and starts reading into a channel of `depth_datagrams`.
+    pub async fn bind(
+        local: SocketAddr,
+        depth_datagrams: usize,
+    ) -> io::Result<(SipUdp, mpsc::Receiver<Datagram>)> {
+        let socket = Arc::new(UdpSocket::bind(local).await?);
+        let local = socket.local_addr()?;
+        let (datagrams, receiver) = mpsc::channel(depth_datagrams);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let reading = tokio::spawn(receive(
+            Arc::clone(&socket),
+            datagrams,
+            Arc::clone(&dropped),
+        ));
+        Ok((
+            SipUdp {
+                socket,
+                local,
+                dropped,
+                _alive: Arc::new(AbortOnDrop(reading)),
+            },
+            receiver,
+        ))
+    }
+
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Sends without waiting: `WouldBlock` when the kernel's queue is full, which SIP treats as loss.
+    pub fn try_send_to(&self, bytes: &[u8], remote: SocketAddr) -> io::Result<()> {
+        self.socket.try_send_to(bytes, remote).map(drop)
+    }
+
+    pub async fn send_to(&self, bytes: &[u8], remote: SocketAddr) -> io::Result<()> {
+        self.socket.send_to(bytes, remote).await.map(drop)
+    }
+
+    /// Datagrams that found the channel full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+async fn receive(
+    socket: Arc<UdpSocket>,
+    datagrams: mpsc::Sender<Datagram>,
+    dropped: Arc<AtomicU64>,
+) {
+    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, remote)) => {
+                let datagram = Datagram {
+                    remote,
+                    bytes: Bytes::copy_from_slice(&buffer[..length]),
+                };
+                match datagrams.try_send(datagram) {
+                    Ok(()) => {}
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        dropped.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(mpsc::error::TrySendError::Closed(_)) => return,
+                }
+            }
+            // An ICMP "port unreachable" for something we sent; it says nothing about this socket.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            Err(error) => {
+                tracing::warn!(%error, "reading the SIP socket failed");
+                tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    async fn within<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(5), future)
+            .await
+            .expect("within 5 s")
+    }
+
+    #[tokio::test]
+    async fn a_datagram_goes_there_and_back() {
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let (one, mut to_one) = SipUdp::bind(loopback, 8).await.unwrap();
+        let (two, mut to_two) = SipUdp::bind(loopback, 8).await.unwrap();
+        one.send_to(b"OPTIONS", two.local_addr()).await.unwrap();
+        let got = within(to_two.recv()).await.unwrap();
+        assert_eq!(
+            got,
+            Datagram {
+                remote: one.local_addr(),
+                bytes: Bytes::from_static(b"OPTIONS")
+            }
+        );
+        two.try_send_to(b"200", one.local_addr()).unwrap();
+        assert_eq!(within(to_one.recv()).await.unwrap().bytes, "200");
+    }
+
+    #[tokio::test]
+    async fn what_finds_the_channel_full_is_dropped_and_counted() {
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let (socket, mut datagrams) = SipUdp::bind(loopback, 2).await.unwrap();
+        let (sender, _) = SipUdp::bind(loopback, 1).await.unwrap();
+        for number in 0..5u8 {
+            sender
+                .send_to(&[number], socket.local_addr())
+                .await
+                .unwrap();
+        }
+        within(async {
+            while socket.dropped() < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        assert_eq!(datagrams.recv().await.unwrap().bytes[..], [0]);
+        assert_eq!(datagrams.recv().await.unwrap().bytes[..], [1]);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error_and_a_dropped_socket_frees_it() {
+        let (socket, datagrams) = SipUdp::bind("127.0.0.1:0".parse().unwrap(), 1)
+            .await
+            .unwrap();
+        let local = socket.local_addr();
+        assert_eq!(
+            SipUdp::bind(local, 1).await.unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        drop((socket, datagrams));
+        within(async {
+            while SipUdp::bind(local, 1).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+}

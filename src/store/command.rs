@@ -1,0 +1,167 @@
+//! What the store can be told to do: one use-case a variant. The time is `apply`'s.
+
+use std::sync::Arc;
+
+use crate::call::result::CallResult;
+use crate::dialer::campaign::Rules;
+use crate::dialer::reservation::ReleaseReason;
+use crate::id::{AgentId, AttemptId, CampaignId, FenceToken, ListId, PhoneId, TrunkId};
+use crate::leads::row::Row;
+use crate::now::UtcMs;
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// The campaigns' rules; sent first at start, and again at every reload. Answers with
+    /// `Configured`.
+    Configure {
+        rules: Arc<Rules>,
+    },
+    /// Rows become contacts and leads in one transaction → `Imported`.
+    Import {
+        list: ListId,
+        campaign: CampaignId,
+        rows: Vec<Row>,
+        source: String,
+    },
+    /// → `Reserved`, or `NothingToDial`. An agent who already looks at a card gets that card.
+    ReserveNext {
+        agent: AgentId,
+        campaigns: Vec<CampaignId>,
+    },
+    /// → `Extended` | `Refused` | `Stale`.
+    Extend {
+        token: FenceToken,
+        agent: AgentId,
+    },
+    /// → `Released` | `Refused` | `Stale`.
+    Skip {
+        token: FenceToken,
+        agent: AgentId,
+        key: String,
+        reason: String,
+    },
+    /// → `Released` | `Refused` | `Stale`.
+    Release {
+        token: FenceToken,
+        agent: AgentId,
+        why: ReleaseReason,
+    },
+    /// Do-not-call from the card → `Suppressed` | `Refused` | `Stale`.
+    Suppress {
+        token: FenceToken,
+        agent: AgentId,
+        key: String,
+    },
+    /// The gate once more; the attempt's row and the lead in DIALING, in one commit
+    /// → `Begun` | `AlreadyBegun` | `Denied` | `Refused` | `Stale`.
+    BeginAttempt {
+        token: FenceToken,
+        agent: AgentId,
+        key: String,
+        attempt: AttemptId,
+        phone: PhoneId,
+        trunk: TrunkId,
+        caller_id: String,
+        /// What ends the far leg after a crash.
+        dialog: String,
+    },
+    /// → `Stepped`, also when the attempt has ended already.
+    Step {
+        attempt: AttemptId,
+        step: AttemptStep,
+    },
+    /// The lead goes to WRAP_UP and its counters grow → `Finished`. A second one changes nothing.
+    Finish {
+        attempt: AttemptId,
+        result: CallResult,
+        status: Option<u16>,
+        q850: Option<u16>,
+        ended_by: EndedBy,
+        spans: Spans,
+    },
+    RecordingStarted {
+        attempt: AttemptId,
+        path: String,
+    },
+    RecordingDone {
+        attempt: AttemptId,
+        path: String,
+        duration_ms: u64,
+        bytes: u64,
+        sha256: Option<String>,
+    },
+    RecordingFailed {
+        attempt: AttemptId,
+        why: String,
+    },
+    /// → `Disposed` | `Refused` | `Stale` (the text is kept as a note).
+    Dispose {
+        token: FenceToken,
+        agent: AgentId,
+        key: String,
+        /// `None`: an unanswered call accepts its result, an answered one stays undisposed.
+        disposition: Option<String>,
+        notes: String,
+        callback_at: Option<UtcMs>,
+        automatic: bool,
+    },
+    /// At start-up, after `Configure` → `Recovered`.
+    Recover,
+    /// Gives back every card whose lease has run out → `Expired`.
+    ExpireReservations,
+    /// A sign-in; the hash, never the token.
+    SessionOpen {
+        token_hash: Vec<u8>,
+        agent: AgentId,
+        expires_at: UtcMs,
+    },
+    SessionClose {
+        token_hash: Vec<u8>,
+    },
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptStep {
+    Invited,
+    Trying,
+    Alerting {
+        dialog: String,
+    },
+    Answered {
+        dialog: String,
+    },
+    Bridged,
+    /// A further INVITE inside the same attempt.
+    Failover {
+        trunk: TrunkId,
+        dialog: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndedBy {
+    Agent,
+    Customer,
+    System,
+    Network,
+}
+
+impl EndedBy {
+    pub fn name(self) -> &'static str {
+        match self {
+            EndedBy::Agent => "agent",
+            EndedBy::Customer => "customer",
+            EndedBy::System => "system",
+            EndedBy::Network => "network",
+        }
+    }
+}
+
+/// Times inside a call that its steps do not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Spans {
+    pub hold_ms: u64,
+    pub mute_ms: u64,
+    pub early_media: bool,
+}
