@@ -44,7 +44,7 @@ export const LEADS = [
     why: t('Retry due since 10:15, busy last time', '10:15 到期重拨，上次忙线'),
   },
   {
-    name: 'Margaret O’Callaghan-Fitzgerald', company: 'Northwind Logistics', language: 'en',
+    name: "Margaret O'Callaghan-Fitzgerald", company: 'Northwind Logistics', language: 'en',
     phones: [{ id: 3, display: '+1 212 *** 0134', kind: 'mobile', time_zone: 'America/New_York', utc_offset_s: -18_000, callable: true, why: null }],
     fields: [
       field('product', 'Product', '产品', 'Business fibre 1 Gbit/s'), field('contract_end', 'Contract ends', '合同到期', '2027-01-31', 'date'),

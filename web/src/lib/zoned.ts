@@ -31,7 +31,8 @@ export function to_wall(place: Place, at_ms: number): string {
 }
 
 export function from_wall(place: Place, wall: string): number | null {
-  const as_utc = Date.parse(`${wall}:00Z`);
+  // Browsers take ":00Z" for a date, too; an emptied field must be no time.
+  const as_utc = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$/.test(wall) ? Date.parse(`${wall}:00Z`) : NaN;
   if (Number.isNaN(as_utc)) return null;
   // The offset there depends on the instant we look for: two steps settle it except inside a changed hour,
   // where any answer is within that hour.
