@@ -29,9 +29,19 @@ pub enum StoreError {
     NoSuchAttempt(crate::id::AttemptId),
     #[error("cannot start the writer: {0}")]
     Thread(std::io::Error),
+    #[error("nothing was saved: {0}")]
+    NotCommitted(String),
 }
 
 impl StoreError {
+    /// The same error with the database's path where SQLite's code calls for one.
+    pub(super) fn located(self, path: &std::path::Path) -> StoreError {
+        match self {
+            StoreError::Sql(error) => StoreError::at(path, error),
+            other => other,
+        }
+    }
+
     /// Turns SQLite's codes for a damaged, foreign or full database into their own errors.
     pub(super) fn at(path: &std::path::Path, error: rusqlite::Error) -> StoreError {
         use rusqlite::ErrorCode;
