@@ -82,7 +82,7 @@ impl Card {
         }
     }
 
-    pub fn picture(&self, agent: &Agent, now: Now) -> Value {
+    pub fn picture(&self, agent: &Agent, language: &str, now: Now) -> Value {
         let left = match agent.state() {
             State::Previewing { extensions_left, .. } => *extensions_left,
             _ => 0,
@@ -98,7 +98,7 @@ impl Card {
             "fields": self.fields(),
             "history": self.lead.history.iter().map(past_attempt).collect::<Vec<_>>(),
             "crm": self.crm_picture(),
-            "script": { "title": self.campaign.script_title, "text": self.script },
+            "script": { "title": self.title(language), "text": self.script },
             "deadline_ms": self.life.deadline.0,
             "extensions_left": left,
             "skip_reasons": self.campaign.skip_reasons.iter().map(|choice| json!({
@@ -107,6 +107,11 @@ impl Card {
             "dispositions": self.dispositions(),
             "why": text(&self.why()),
         })
+    }
+
+    fn title(&self, language: &str) -> &str {
+        let title = &self.campaign.script_title;
+        if language.starts_with("zh") { &title.zh } else { &title.en }
     }
 
     fn phones(&self, at: UtcMs) -> Vec<Value> {

@@ -100,6 +100,10 @@ impl Call {
         matches!(self.phase, Phase::Answered { .. })
     }
 
+    pub fn is_recording(&self) -> bool {
+        matches!(self.recording, Recording::Running { .. })
+    }
+
     pub fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }
@@ -142,7 +146,7 @@ impl Call {
             "muted": self.controls.muted,
             "held": self.controls.held,
             "volume_db": self.controls.volume_db,
-            "recording": matches!(self.recording, Recording::Running { .. }),
+            "recording": self.is_recording() && !self.is_ended(),
             "recording_failed": self.recording == Recording::Failed,
             "recording_ready": self.recording == Recording::Done,
             "result": result,
@@ -599,7 +603,7 @@ impl Switch {
                 early_media: call.early_media,
             },
         };
-        let recording = matches!(call.recording, Recording::Running { .. });
+        let recording = call.is_recording();
         *self.counters.results.entry(ending.result.name()).or_default() += 1;
         self.counters.ended += 1;
         self.write(Write::Outcome { command: Box::new(command.clone()) }, command);
@@ -681,10 +685,14 @@ impl Switch {
 
     fn start_recording(&mut self, now: Now, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.campaign.record {
-            let path = recording_path(&self.config.recordings, now.utc, id);
-            call.recording = Recording::Running { path };
+        if !call.campaign.record {
+            return;
         }
+        let path = recording_path(&self.config.recordings, now.utc, id);
+        call.recording = Recording::Running { path: path.clone() };
+        let attempt = call.attempt;
+        let path = self.recording_name(&path);
+        self.write(Write::Step, store::Command::RecordingStarted { attempt, path });
     }
 
     fn record_with(&mut self, id: CallId, seat: LegId) {

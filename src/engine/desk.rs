@@ -117,7 +117,7 @@ impl Switch {
             "state": state(&desk.agent),
             "seat": { "kind": "browser", "status": desk.seat.name() },
             "waiting": desk.waiting.as_ref().map(waiting),
-            "card": desk.card.as_ref().map(|card| card.picture(&desk.agent, now)),
+            "card": desk.card.as_ref().map(|card| card.picture(&desk.agent, &desk.profile.language, now)),
             "call": self.call_picture(desk),
             "draining": self.draining,
         })

@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
-use super::media_worker::{MediaCommand, MediaFact, MediaWorkerHandle};
+use super::media_worker::{MediaCommander, MediaCommand, MediaFact};
 use super::switch::{Input, Output, ReplyId, Switch};
 use crate::id::{AgentId, LegId};
 use crate::net::udp::{Datagram, SipUdp};
@@ -23,6 +23,9 @@ const REQUESTS_MAX: usize = 4_096;
 const FLOW_QUEUE_MAX: usize = 256;
 /// The UDP socket's flow; WebSockets count on from here.
 pub const UDP_FLOW: u64 = 0;
+/// How long the far ends have to answer when the process stops.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+const STOP_LOOK: Duration = Duration::from_millis(50);
 /// Inputs handled before timers get their turn.
 const BATCH_MAX: usize = 256;
 
@@ -32,6 +35,7 @@ pub struct CrmQuestion {
     pub agent: AgentId,
     pub token: u64,
     pub external_id: String,
+    pub phone: String,
 }
 
 /// Called on the control loop: must only start the fetch, never wait for it.
@@ -47,7 +51,7 @@ pub struct Parts {
     pub datagrams: mpsc::Receiver<Datagram>,
     pub store: StoreHandle,
     pub store_facts: StoreFacts,
-    pub workers: Vec<MediaWorkerHandle>,
+    pub workers: Vec<MediaCommander>,
     pub media_facts: mpsc::UnboundedReceiver<MediaFact>,
     pub fetch_crm: FetchCrm,
     /// Reads the clock; tests may shift it.
@@ -131,14 +135,12 @@ impl Driver {
             let wake = self.wait(&mut inbox).await;
             let now = (self.parts.clock)();
             if let Some(stopped) = self.take(now, wake) {
-                self.stop(now, stopped);
-                return;
+                return self.stop(now, stopped, &mut inbox).await;
             }
             for _ in 0..BATCH_MAX {
                 let Some(wake) = self.ready(&mut inbox) else { break };
                 if let Some(stopped) = self.take(now, wake) {
-                    self.stop(now, stopped);
-                    return;
+                    return self.stop(now, stopped, &mut inbox).await;
                 }
             }
             let due = self.parts.switch.poll_timeout(now).is_some_and(|(at, _)| at <= now.instant);
@@ -273,8 +275,7 @@ impl Driver {
                 Output::Store { id, command } => self.write(now, id, command),
                 Output::Desk { agent, update } => self.show(agent, update),
                 Output::Reply { reply, result } => self.answer(reply, result),
-                Output::FetchCrm { agent, token, external_id } => {
-                    let question = CrmQuestion { agent, token, external_id };
+                Output::FetchCrm(question) => {
                     (self.parts.fetch_crm)(self.own.clone(), question);
                 }
             }
@@ -350,10 +351,24 @@ impl Driver {
         let _ = sender.send(result);
     }
 
-    fn stop(&mut self, now: Now, told: Option<oneshot::Sender<()>>) {
+    /// Ends every call and stays until the far ends, the recorder and the store have taken it in.
+    async fn stop(
+        &mut self,
+        now: Now,
+        told: Option<oneshot::Sender<()>>,
+        inbox: &mut mpsc::Receiver<Request>,
+    ) {
         self.parts.switch.handle(now, Input::Shutdown);
         self.carry_out(now);
-        self.parts.workers.iter().for_each(|worker| worker.send(MediaCommand::Shutdown));
+        let latest = now.instant + STOP_LIMIT;
+        while !self.parts.switch.is_quiet() && (self.parts.clock)().instant < latest {
+            let wake = tokio::time::timeout(STOP_LOOK, self.wait(inbox)).await;
+            let now = (self.parts.clock)();
+            if let Ok(Wake::Request(None)) = wake {
+                break;
+            }
+            self.take(now, wake.unwrap_or(Wake::Timer));
+        }
         if let Some(told) = told {
             let _ = told.send(());
         }

@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::customer::Call;
 use super::desk::Desk;
+use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
@@ -50,7 +51,7 @@ pub enum Output {
     Store { id: u64, command: store::Command },
     Desk { agent: AgentId, update: DeskUpdate },
     Reply { reply: ReplyId, result: Result<(), Problem> },
-    FetchCrm { agent: AgentId, token: u64, external_id: String },
+    FetchCrm(CrmQuestion),
 }
 
 /// Whose SIP session it is.
@@ -213,8 +214,8 @@ impl Switch {
             MediaFact::PortTaken { leg, port } => self.port_taken(now, leg, port),
             MediaFact::Stalled { leg, silent_ms } => self.leg_stalled(now, leg, silent_ms),
             MediaFact::LegDied { leg, reason } => self.leg_died(now, leg, &reason),
-            MediaFact::Recorded { call, path, duration_ms, bytes, gap_ms } => {
-                self.recorded(call, &path, duration_ms, bytes, gap_ms);
+            MediaFact::Recorded { call, path, duration_ms, bytes, gap_ms, sha256 } => {
+                self.recorded(call, &path, duration_ms, bytes, gap_ms, sha256);
             }
             MediaFact::RecordingFailed { call, reason } => self.recording_failed(call, &reason),
             MediaFact::FirstPacket { .. } | MediaFact::Quality { .. } => {}
@@ -255,6 +256,15 @@ impl Switch {
     pub(super) fn new_uuid(&mut self, now: Now) -> uuid::Uuid {
         let millis = u64::try_from(now.utc.0).unwrap_or(0);
         uuid::Builder::from_unix_timestamp_millis(millis, &self.rng.random()).into_uuid()
+    }
+
+    /// Nothing is outstanding: no write, no SIP transaction, no recording.
+    pub fn is_quiet(&self) -> bool {
+        let sip = self.sip.snapshot();
+        self.writes.is_empty()
+            && self.write_again.is_empty()
+            && sip.transactions == sip::Counts::default()
+            && !self.calls.values().any(Call::is_recording)
     }
 
     pub fn counters(&self) -> &Counters {

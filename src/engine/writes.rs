@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::card::Card;
 use super::desk::{Ask, Waiting};
+use super::driver::CrmQuestion;
 use super::handle::Problem;
 use super::resolved::Text;
 use super::switch::{Output, ReplyId, Switch};
@@ -184,8 +185,10 @@ impl Switch {
     pub(super) fn ask_crm(&mut self, agent: &AgentId) {
         let Some(card) = self.desks.get(agent).and_then(|desk| desk.card.as_ref()) else { return };
         if let Some(external_id) = card.crm_question() {
+            let phone = card.phone(None).map(|phone| phone.e164.clone()).unwrap_or_default();
             let (agent, token) = (agent.clone(), card.token.0);
-            self.emit(Output::FetchCrm { agent, token, external_id });
+            let question = CrmQuestion { agent, token, external_id, phone };
+            self.emit(Output::FetchCrm(question));
         }
     }
 
@@ -299,6 +302,7 @@ impl Switch {
         duration_ms: u64,
         bytes: u64,
         gap_ms: u64,
+        sha256: Option<String>,
     ) {
         self.counters.recordings += 1;
         if gap_ms > 0 {
@@ -306,8 +310,6 @@ impl Switch {
         }
         let attempt = AttemptId(call.0);
         let path = self.recording_name(path);
-        // Hashed later, off the call's path: a long file must not hold up this loop.
-        let sha256 = None;
         let command = store::Command::RecordingDone { attempt, path, duration_ms, bytes, sha256 };
         self.write(Write::Outcome { command: Box::new(command.clone()) }, command);
         self.mark_recording(call, super::customer::Recording::Done);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use foredial::dialer::campaign as rules;
 use foredial::engine::handle::{AgentCommand, Problem};
 use foredial::engine::media_worker::{MediaCommand, MediaFact};
-use foredial::engine::resolved::{AgentProfile, Campaign, Choice, EngineConfig, Limits, Trunk};
+use foredial::engine::resolved::{AgentProfile, Campaign, Choice, EngineConfig, Limits, NumberRule, Trunk};
 use foredial::engine::switch::ReplyId;
 use foredial::engine::{Input, Output, Switch};
 use foredial::id::{AgentId, CampaignId, LeadId, LegId, ListId, TrunkId};
@@ -337,7 +337,7 @@ impl World {
                 Output::Reply { reply, result } => {
                     self.replies.insert(reply, result);
                 }
-                Output::FetchCrm { .. } => {}
+                Output::FetchCrm(_) => {}
             }
         }
         for text in std::mem::take(&mut self.far.out) {
@@ -364,6 +364,7 @@ impl World {
                     duration_ms: 1_000,
                     bytes: 32_044,
                     gap_ms: 0,
+                    sha256: None,
                 };
                 self.later(WIRE, fact(done));
             }
@@ -433,9 +434,10 @@ fn config() -> EngineConfig {
         id: TrunkId::new("t"),
         peer: TRUNK.parse().expect("an address"),
         domain: TRUNK.to_owned(),
-        prefix: None,
+        number: NumberRule(Arc::new(|e164| e164.to_owned())),
         credentials: None,
         invite_timeout: Duration::from_secs(4),
+        calls_max: 100,
     };
     let route =
         rules::Route { trunk: trunk.id.clone(), caller_id: "+862110000000".to_owned() };
@@ -453,7 +455,7 @@ fn config() -> EngineConfig {
     let shown = Campaign {
         id: campaign.clone(),
         rules,
-        script_title: "Script".to_owned(),
+        script_title: rules::Label::new("Script", "话术"),
         script: "Hello {{ name }}".to_owned(),
         fields: vec![],
         skip_reasons: vec![Choice {
