@@ -20,7 +20,9 @@ async fn connect(bench: &Bench, leg: LegId, law: Law) -> Browser {
         .accept(&answer)
         .await
         .expect("the browser takes the answer");
-    browser.connected().await.expect("connected");
+    if let Err(error) = browser.connected().await {
+        panic!("{error} {:#?}", bench.snapshot());
+    }
     assert!(bench.wait(PeerEvent::Connected { leg }).await);
     browser
 }

@@ -3,6 +3,8 @@
 //! never on both ends.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod agent;
 pub mod bench;
 pub mod browser;
 pub mod ear;
+pub mod line;
