@@ -119,7 +119,7 @@ fn wait<T>(facts: &Receiver<MediaFact>, pick: impl Fn(MediaFact) -> Option<T>) -
 }
 
 async fn connect(worker: &MediaWorkerHandle, facts: &Receiver<MediaFact>, leg: LegId) -> Browser {
-    let mut browser = Browser::new().await.expect("a browser");
+    let browser = Browser::new().await.expect("a browser");
     let offer = browser.offer().await.expect("an offer");
     worker.send(MediaCommand::OpenBrowser {
         leg,

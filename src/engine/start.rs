@@ -13,8 +13,7 @@ use super::handle::Handle;
 use super::media_worker::{
     MediaFact, MediaWorker, MediaWorkerHandle, REPORT_EVERY, STALL_AFTER, WorkerConfig,
 };
-use super::recorder::Recorder;
-use super::recorder::repair::repair;
+use super::recorder::{Recorder, repair, sha256};
 use super::resolved::EngineConfig;
 use super::switch::Switch;
 use crate::id::AttemptId;
@@ -211,7 +210,7 @@ impl Mended {
             path: path.to_string_lossy().into_owned(),
             duration_ms: self.duration_ms,
             bytes,
-            sha256: super::recorder::sha256(&self.path).ok(),
+            sha256: sha256(&self.path).ok(),
         }
     }
 }

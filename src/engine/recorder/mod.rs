@@ -22,6 +22,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+pub use closer::sha256;
 pub use repair::{Repaired, repair};
 
 /// About 160 ms of a thousand calls; 5 MB.
