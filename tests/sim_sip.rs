@@ -417,7 +417,15 @@ fn glare_is_settled_and_both_changes_get_through() {
         world.schedule(ms(60_000), 0, Act::HangUp);
         world.run();
         for who in 0..2 {
-            let settled = world.saw(who, |e| matches!(e, SipEvent::ReofferAnswered { .. }));
+            let settled = world.saw(who, |e| {
+                matches!(
+                    e,
+                    SipEvent::ReofferAnswered {
+                        status: 200 | 488,
+                        ..
+                    }
+                )
+            });
             assert!(
                 settled,
                 "seed {seed}: endpoint {who} never heard of its re-INVITE"

@@ -1011,6 +1011,13 @@ fn an_orphan_that_had_been_challenged_is_found_by_its_later_branch() {
     let cancel = later.one();
     assert_eq!(header(&cancel, "Via"), header(&second, "Via"));
     assert_eq!(header(&cancel, "CSeq"), "2 CANCEL");
+    later.receive(&respond(&invite, "200 OK", "late", ""));
+    let late = later.sent();
+    assert!(
+        late[0].1.starts_with("ACK ") && late[1].1.starts_with("BYE "),
+        "{late:?}"
+    );
+    later.receive(&respond(&late[1].1, "200 OK", "", ""));
     later.receive(&respond(&second, "487 Request Terminated", "t", ""));
     later.finish();
     assert_eq!(

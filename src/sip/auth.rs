@@ -481,11 +481,11 @@ mod tests {
         let wrong = [answer(&guard, "guess", 0)];
         assert_eq!(guard.check(NOW, "INVITE", "sip:b@house", &wrong), refused);
         assert_eq!(
-            guard.check(NOW, "REGISTER", "sip:b@house", &[good.clone()]),
+            guard.check(NOW, "REGISTER", "sip:b@house", std::slice::from_ref(&good)),
             refused
         );
         assert_eq!(
-            guard.check(NOW, "INVITE", "sip:evil@house", &[good.clone()]),
+            guard.check(NOW, "INVITE", "sip:evil@house", std::slice::from_ref(&good)),
             refused
         );
         let other = good.replace("username=\"ann\"", "username=\"bob\"");
