@@ -10,8 +10,10 @@ use crate::dialer::campaign::Rules;
 use crate::engine::driver::clock;
 use crate::engine::handle::Problem;
 use crate::http::{Archive, Page};
-use crate::id::{AgentId, AttemptId, CallId, LeadId};
-use crate::store::fact::{AttemptView, RecordingState};
+use crate::engine::card::shown_number;
+use crate::id::{AgentId, AttemptId, CallId, CampaignId, LeadId};
+use crate::now::UtcMs;
+use crate::store::fact::{AttemptView, LeadView, RecordingState};
 use crate::store::{Reader, StoreError, StoreHandle};
 
 const PAGE_ROWS: u32 = 50;
@@ -20,11 +22,18 @@ pub struct StoreArchive {
     store: StoreHandle,
     rules: Arc<Rules>,
     recordings: PathBuf,
+    /// Campaigns whose agents see no whole number.
+    masked: Vec<CampaignId>,
 }
 
 impl StoreArchive {
-    pub fn new(store: StoreHandle, rules: Arc<Rules>, recordings: PathBuf) -> StoreArchive {
-        StoreArchive { store, rules, recordings }
+    pub fn new(
+        store: StoreHandle,
+        rules: Arc<Rules>,
+        recordings: PathBuf,
+        masked: Vec<CampaignId>,
+    ) -> StoreArchive {
+        StoreArchive { store, rules, recordings, masked }
     }
 
     fn reader(&self) -> Result<Reader, Problem> {
@@ -46,16 +55,18 @@ impl Archive for StoreArchive {
     }
 
     fn calls(&self, agent: &AgentId, cursor: Option<&str>) -> Result<Page, Problem> {
-        let before = cursor.map(str::parse).transpose().map_err(|_| bad_cursor())?;
+        let before = cursor.map(read_cursor).transpose()?;
         let reader = self.reader()?;
-        let attempts = reader
-            .view(clock().utc)
-            .attempts(Some(agent), before, PAGE_ROWS)
-            .map_err(unreadable)?;
-        let next = (attempts.len() == PAGE_ROWS as usize)
-            .then(|| attempts.last().map(|last| last.attempt.to_string()))
-            .flatten();
-        Ok(Page { items: attempts.iter().map(call).collect(), next })
+        let view = reader.view(clock().utc);
+        let attempts = view.attempts(Some(agent), before, PAGE_ROWS).map_err(unreadable)?;
+        let last = attempts.last().filter(|_| attempts.len() == PAGE_ROWS as usize);
+        let next = last.map(|last| format!("{}.{}", last.created_at.0, last.attempt));
+        let mut items = Vec::with_capacity(attempts.len());
+        for attempt in &attempts {
+            let lead = view.lead(attempt.lead, agent).map_err(unreadable)?;
+            items.push(self.call(attempt, lead.as_ref()));
+        }
+        Ok(Page { items, next })
     }
 
     fn leads(&self, agent: &AgentId, cursor: Option<&str>) -> Result<Page, Problem> {
@@ -84,21 +95,35 @@ impl Archive for StoreArchive {
     }
 }
 
-fn call(attempt: &AttemptView) -> serde_json::Value {
-    let recorded = matches!(attempt.recording, RecordingState::Done { .. });
-    json!({
-        "id": attempt.attempt.to_string(),
-        "lead": attempt.lead.0,
-        "campaign": attempt.campaign.as_str(),
-        "at_ms": attempt.created_at.0,
-        "answered_ms": attempt.answered_at.map(|at| at.0),
-        "ended_ms": attempt.ended_at.map(|at| at.0),
-        "result": attempt.result.map(|result| result.name()),
-        "disposition": attempt.disposition,
-        "notes": attempt.notes,
-        "talk_ms": attempt.talk_ms,
-        "recording": recorded.then(|| format!("/api/v1/recordings/{}", attempt.attempt)),
-    })
+impl StoreArchive {
+    fn call(&self, attempt: &AttemptView, lead: Option<&LeadView>) -> serde_json::Value {
+        let recorded = matches!(attempt.recording, RecordingState::Done { .. });
+        let masked = self.masked.contains(&attempt.campaign);
+        json!({
+            "id": attempt.attempt.to_string(),
+            "lead": attempt.lead.0,
+            "campaign": attempt.campaign.as_str(),
+            "started_ms": attempt.created_at.0,
+            "name": lead.map_or("", |lead| lead.name.as_str()),
+            "company": lead.map_or("", |lead| lead.company.as_str()),
+            "number": shown_number(&attempt.e164, masked),
+            "detail": attempt.status.map(|status| status.to_string()),
+            "answered_ms": attempt.answered_at.map(|at| at.0),
+            "ended_ms": attempt.ended_at.map(|at| at.0),
+            "result": attempt.result.map(|result| result.name()),
+            "disposition": attempt.disposition,
+            "notes": attempt.notes,
+            "talk_ms": attempt.talk_ms.unwrap_or(0),
+            "recording": recorded.then(|| format!("/api/v1/recordings/{}", attempt.attempt)),
+        })
+    }
+}
+
+/// `<created_at in ms>.<attempt>`, as [`Archive::calls`] gave it.
+fn read_cursor(cursor: &str) -> Result<(UtcMs, AttemptId), Problem> {
+    let (at, id) = cursor.split_once('.').ok_or_else(bad_cursor)?;
+    let at = at.parse().map_err(|_| bad_cursor())?;
+    Ok((UtcMs(at), id.parse().map_err(|_| bad_cursor())?))
 }
 
 fn unreadable(error: StoreError) -> Problem {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::Failure;
 use super::archive::StoreArchive;
 use super::run::{Running, Works};
-use crate::config::{CampaignConfig, Config, TrunkConfig};
+use crate::config::{CampaignConfig, Config, FieldKind, TrunkConfig};
 use crate::connector::crm::CrmClient;
 use crate::engine::driver::{CrmQuestion, FetchCrm, UDP_FLOW};
 use crate::engine::handle::Handle;
@@ -54,8 +54,10 @@ impl Works for Daemon {
         };
         let recordings = start.config.recordings.clone();
         let rules = Arc::new(start.config.rules());
+        let masked = config.campaigns.iter().filter(|campaign| campaign.mask_numbers);
+        let masked = masked.map(|campaign| CampaignId::new(&campaign.id)).collect();
         let started = start.start().await.map_err(|error| Failure::plain(error.to_string()))?;
-        let archive = StoreArchive::new(started.store(), rules, recordings);
+        let archive = StoreArchive::new(started.store(), rules, recordings, masked);
         Ok(Running {
             handle: started.handle(),
             archive: Arc::new(archive),
@@ -151,7 +153,7 @@ fn shown(
             .map(|field| FieldLayout {
                 key: field.key.clone(),
                 label: text(&field.label),
-                kind: field.kind.as_str().to_owned(),
+                kind: field_kind(field.kind).to_owned(),
             })
             .collect(),
         skip_reasons: campaign
@@ -162,6 +164,15 @@ fn shown(
         mask_numbers: campaign.mask_numbers,
         record: campaign.record,
         crm,
+    }
+}
+
+fn field_kind(kind: FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Text => "text",
+        FieldKind::Money => "money",
+        FieldKind::Date => "date",
+        FieldKind::Phone => "phone",
     }
 }
 

@@ -124,7 +124,7 @@ impl Card {
                 let zone_name = phone.time_zones.first();
                 json!({
                     "id": phone.id.0,
-                    "display": if masked { mask(&phone.e164) } else { grouped(&phone.e164) },
+                    "display": shown_number(&phone.e164, masked),
                     "kind": phone.kind.name(),
                     "time_zone": zone_name,
                     "utc_offset_s": zone_name.and_then(|name| offset_s(name, at)),
@@ -249,6 +249,11 @@ fn script(campaign: &Campaign, lead: &LeadView) -> String {
         tracing::warn!(campaign = %campaign.id, %error, "the script cannot be filled in");
         campaign.script.clone()
     })
+}
+
+/// A number for people to read.
+pub fn shown_number(e164: &str, masked: bool) -> String {
+    if masked { mask(e164) } else { grouped(e164) }
 }
 
 /// `+8613812348000` → `+86 138 **** 8000`: enough to recognise, not enough to copy.
