@@ -7,12 +7,10 @@ use std::process::Command;
 use std::{env, fs, io};
 
 /// What the page is made from, below `web/`; `web/scripts/sources.mjs` has the same list and the same hash.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 9] = [
     "index.html",
-    "messages",
     "package-lock.json",
     "package.json",
-    "project.inlang/settings.json",
     "public",
     "scripts",
     "src",
@@ -20,7 +18,6 @@ const SOURCES: [&str; 11] = [
     "tsconfig.json",
     "vite.config.ts",
 ];
-const GENERATED: &str = "src/paraglide";
 const NODE_OLDEST: (u32, u32) = (20, 19);
 
 fn main() {
@@ -94,7 +91,7 @@ fn files_of(web: &Path) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     let mut open: Vec<String> = SOURCES.iter().map(|root| root.to_string()).collect();
     while let Some(path) = open.pop() {
-        if path == GENERATED || path.ends_with(".test.ts") {
+        if path.ends_with(".test.ts") {
             continue;
         }
         if !web.join(&path).is_dir() {
@@ -131,7 +128,7 @@ fn stamp_of(web: &Path, files: &[String]) -> io::Result<String> {
 /// The source folder stays as it is: a checkout may be read-only, and two builds may run at once.
 fn build_in(own: &Path, web: &Path, files: &[String]) -> Result<(), String> {
     check_node()?;
-    for stale in ["src", "messages", "public", "scripts", "dist"] {
+    for stale in ["src", "public", "scripts", "dist"] {
         match fs::remove_dir_all(own.join(stale)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(format!("clearing {}: {e}", own.display()));

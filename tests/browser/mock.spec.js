@@ -266,6 +266,39 @@ describe('the seat and the connection', () => {
     await desk.seat('live');
   });
 
+  test('a browser that keeps quiet gets a button, and any click opens the sound', async () => {
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      const play = HTMLMediaElement.prototype.play;
+      HTMLMediaElement.prototype.play = function () {
+        return window.allowed ? play.call(this) : Promise.reject(new DOMException('not yet', 'NotAllowedError'));
+      };
+    });
+    await desk.page.close();
+    await page.goto(mock.url);
+    await page.getByTestId('enable-sound').waitFor();
+    await page.evaluate(() => (window.allowed = true));
+    await page.getByTestId('enable-sound').click();
+    await page.getByTestId('sound-refused').waitFor({ state: 'detached' });
+    assert.equal(await page.evaluate(() => window.foredial.phone.sound), 'playing');
+  });
+
+  test('a refused microphone is explained, and taken when it is allowed', async () => {
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = (wanted) =>
+        window.allowed ? open(wanted) : Promise.reject(new DOMException('no', 'NotAllowedError'));
+    });
+    await desk.page.close();
+    await page.goto(mock.url);
+    await page.getByTestId('phone-trouble').filter({ hasText: 'microphone' }).waitFor();
+    await page.evaluate(() => (window.allowed = true));
+    await page.getByTestId('phone-retry').click();
+    await page.locator('[data-testid=desk][data-seat=live]').waitFor();
+    await page.getByTestId('phone-trouble').waitFor({ state: 'detached' });
+  });
+
   test('one tab owns the phone, the other can take over', async () => {
     const second = await open_desk(context, mock.url);
     await second.at('other-tab').waitFor();
@@ -315,7 +348,8 @@ describe('for everybody', () => {
           await desk.page.mouse.move(600, 30);
           await desk.page.waitForTimeout(700);
           await desk.page.evaluate(AXE); // by the debugger, so the page's own policy stays as it is
-          const { violations } = await desk.page.evaluate(() => window.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa'] }));
+          const { violations, passes } = await desk.page.evaluate(() => window.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa'] }));
+          assert.ok(passes.some(({ id, nodes }) => id === 'color-contrast' && nodes.length > 10));
           assert.deepEqual(
             violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 120)} ${failureSummary}`).join(' | ')}`),
             [],

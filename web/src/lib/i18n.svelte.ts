@@ -1,7 +1,6 @@
 // The language of the page, switchable without a reload (a reload would drop the seat), and the words for values that
 // come from the switch.
-import { m } from '../paraglide/messages.js';
-import { overwriteGetLocale } from '../paraglide/runtime.js';
+import { m, speak } from '../messages';
 import type { Locale } from './format';
 import { prefs } from './prefs';
 
@@ -22,7 +21,7 @@ class Language {
   }
 
   start(): void {
-    overwriteGetLocale(() => this.locale);
+    speak(() => this.locale);
     this.#apply(this.locale);
   }
 
