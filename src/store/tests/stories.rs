@@ -569,3 +569,49 @@ fn a_session_ends_when_it_is_closed_or_over() {
     house.minutes(1);
     assert_eq!(known(&house), None);
 }
+
+#[test]
+fn another_trunk_inside_the_same_attempt_is_gated_again() {
+    let mut two_ways = demo();
+    two_ways.routes.push(Route {
+        trunk: TrunkId::new("u"),
+        caller_id: "+86200".to_owned(),
+    });
+    let mut house = House::with(vec![two_ways], rows(1));
+    let card = house.card("a");
+    let attempt = house.dial(&card);
+    let over = |trunk: &str| Command::FailOver {
+        attempt,
+        trunk: TrunkId::new(trunk),
+        caller_id: "+86200".to_owned(),
+        dialog: "second".to_owned(),
+    };
+    match house.tell(over("u")) {
+        Fact::FailedOver {
+            attempt: same,
+            origination,
+        } => {
+            assert_eq!(same, attempt);
+            assert_eq!(origination.route().trunk, TrunkId::new("u"));
+            assert_eq!(origination.e164(), "+8613800130001");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(house.attempt(attempt).trunk, "u");
+    let evidence = house.db.view(house.now).evidence(attempt).unwrap().unwrap();
+    assert!(
+        evidence.contains("t as +86100") && evidence.contains("u as +86200"),
+        "{evidence}"
+    );
+    assert!(
+        matches!(house.tell(over("t")), Fact::Denied { rules, .. } if rules == [Rule::NoRoute])
+    );
+    house.minutes(600);
+    let denied = house.tell(over("u"));
+    assert!(matches!(denied, Fact::Denied { rules, .. } if rules == [Rule::OutsideHours]));
+    house.step(attempt, AttemptStep::Answered { dialog: "d".into() });
+    let refused = house.tell(over("u"));
+    assert!(matches!(refused, Fact::Denied { rules, .. } if rules.contains(&Rule::LeadState)));
+    house.finish(attempt, CallResult::Connected);
+    assert!(matches!(house.tell(over("u")), Fact::Stepped), "too late");
+}
