@@ -1,5 +1,6 @@
 //! The store's stories: each begins on Monday at eleven in the morning in Shanghai.
 
+mod dialing;
 mod recovery;
 mod stories;
 mod storm;
