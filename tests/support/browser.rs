@@ -306,7 +306,6 @@ fn codecs() -> Result<MediaEngine, Failure> {
         let parameters = RTCRtpCodecParameters {
             rtp_codec,
             payload_type,
-            ..RTCRtpCodecParameters::default()
         };
         engine.register_codec(parameters, RtpCodecKind::Audio)?;
     }
@@ -318,6 +317,7 @@ fn codec(name: &str, clock_rate: u32, channels: u16) -> RTCRtpCodec {
         mime_type: name.to_owned(),
         clock_rate,
         channels,
-        ..RTCRtpCodec::default()
+        sdp_fmtp_line: String::new(),
+        rtcp_feedback: Vec::new(),
     }
 }
