@@ -1,0 +1,53 @@
+# make demo   builds Foredial and runs it with its own carrier, CRM, campaign and leads
+# make test   everything that must be green before a change goes in
+#
+# Both say what the machine lacks; as root on Debian they install it.
+
+# Where cargo builds; .ci/run sets it to a folder that outlives the checkout.
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+export CARGO_TARGET_DIR
+
+# One process a test where cargo-nextest is there; threads of one process where it is not.
+NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
+
+.NOTPARALLEL:
+.PHONY: help demo test needs fmt clippy rust web browser
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+demo:
+	@scripts/needs demo
+	cargo run --release --locked -- demo
+
+test: needs fmt web clippy rust browser
+
+needs:
+	@scripts/needs test
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --locked --all-targets -- -D warnings
+
+# Unit tests, simulations on a virtual clock, stories, and few tests on real sockets.
+rust:
+ifeq ($(NEXTEST),yes)
+	cargo nextest run --locked --no-fail-fast
+else
+	cargo test --locked --no-fail-fast --all-targets
+endif
+	cargo test --locked --doc
+
+web: web/node_modules/.package-lock.json
+	cd web && npm run --silent check && npm test --silent && npm run --silent build
+
+# The pages in a real browser, against the real daemon.
+browser: tests/browser/node_modules/.package-lock.json
+	cargo build --locked
+	cd tests/browser && FOREDIAL_BIN="$(CARGO_TARGET_DIR)/debug/foredial" npm test --silent
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
