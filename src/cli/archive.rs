@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::dialer::campaign::Rules;
+use crate::engine::card::shown_number;
 use crate::engine::driver::clock;
 use crate::engine::handle::Problem;
 use crate::http::{Archive, Page};
-use crate::engine::card::shown_number;
 use crate::id::{AgentId, AttemptId, CallId, CampaignId, LeadId};
 use crate::now::UtcMs;
 use crate::store::fact::{AttemptView, LeadView, RecordingState};
@@ -33,7 +33,12 @@ impl StoreArchive {
         recordings: PathBuf,
         masked: Vec<CampaignId>,
     ) -> StoreArchive {
-        StoreArchive { store, rules, recordings, masked }
+        StoreArchive {
+            store,
+            rules,
+            recordings,
+            masked,
+        }
     }
 
     fn reader(&self) -> Result<Reader, Problem> {
@@ -58,8 +63,12 @@ impl Archive for StoreArchive {
         let before = cursor.map(read_cursor).transpose()?;
         let reader = self.reader()?;
         let view = reader.view(clock().utc);
-        let attempts = view.attempts(Some(agent), before, PAGE_ROWS).map_err(unreadable)?;
-        let last = attempts.last().filter(|_| attempts.len() == PAGE_ROWS as usize);
+        let attempts = view
+            .attempts(Some(agent), before, PAGE_ROWS)
+            .map_err(unreadable)?;
+        let last = attempts
+            .last()
+            .filter(|_| attempts.len() == PAGE_ROWS as usize);
         let next = last.map(|last| format!("{}.{}", last.created_at.0, last.attempt));
         let mut items = Vec::with_capacity(attempts.len());
         for attempt in &attempts {
@@ -91,7 +100,10 @@ impl Archive for StoreArchive {
                 "regulatory_count": lead.regulatory_count,
             })
         });
-        Ok(Page { items: items.collect(), next })
+        Ok(Page {
+            items: items.collect(),
+            next,
+        })
     }
 }
 
@@ -132,5 +144,10 @@ fn unreadable(error: StoreError) -> Problem {
 }
 
 fn bad_cursor() -> Problem {
-    Problem::new(422, "bad_cursor", "Unreadable cursor", "Give the `next` of an earlier page.")
+    Problem::new(
+        422,
+        "bad_cursor",
+        "Unreadable cursor",
+        "Give the `next` of an earlier page.",
+    )
 }

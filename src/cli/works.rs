@@ -54,9 +54,17 @@ impl Works for Daemon {
         };
         let recordings = start.config.recordings.clone();
         let rules = Arc::new(start.config.rules());
-        let masked = config.campaigns.iter().filter(|campaign| campaign.mask_numbers);
-        let masked = masked.map(|campaign| CampaignId::new(&campaign.id)).collect();
-        let started = start.start().await.map_err(|error| Failure::plain(error.to_string()))?;
+        let masked = config
+            .campaigns
+            .iter()
+            .filter(|campaign| campaign.mask_numbers);
+        let masked = masked
+            .map(|campaign| CampaignId::new(&campaign.id))
+            .collect();
+        let started = start
+            .start()
+            .await
+            .map_err(|error| Failure::plain(error.to_string()))?;
         let archive = StoreArchive::new(started.store(), rules, recordings, masked);
         Ok(Running {
             handle: started.handle(),
@@ -69,7 +77,10 @@ impl Works for Daemon {
 /// The address the far ends are told. A wildcard stands for the address the kernel would use.
 fn advertised(config: &Config, bound: IpAddr) -> IpAddr {
     let wildcard = bound.is_unspecified();
-    config.sip.advertised.unwrap_or_else(|| if wildcard { outward() } else { bound })
+    config
+        .sip
+        .advertised
+        .unwrap_or_else(|| if wildcard { outward() } else { bound })
 }
 
 /// Connecting a UDP socket sends nothing; it only asks the routing table.
@@ -86,21 +97,44 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
     let sip = SocketAddr::new(sip_ip, local.port());
     let agents = config.agents.iter().map(|agent| {
         let id = AgentId::new(&agent.id);
-        let campaigns = agent.campaigns.iter().map(|id| CampaignId::new(id)).collect();
+        let campaigns = agent
+            .campaigns
+            .iter()
+            .map(|id| CampaignId::new(id))
+            .collect();
         let language = agent.language.as_str().to_owned();
-        (id.clone(), AgentProfile { id, name: agent.name.clone(), language, campaigns })
+        (
+            id.clone(),
+            AgentProfile {
+                id,
+                name: agent.name.clone(),
+                language,
+                campaigns,
+            },
+        )
     });
     let version = config.version();
     let campaigns = config.campaigns.iter().map(|campaign| {
         let id = CampaignId::new(&campaign.id);
         let rules = campaign.rules(&config.trunks, &version);
-        (id.clone(), Arc::new(shown(id, campaign, rules, config.crm.is_some())))
+        (
+            id.clone(),
+            Arc::new(shown(id, campaign, rules, config.crm.is_some())),
+        )
     });
     EngineConfig {
         endpoint: EndpointConfig::new(sip, "foredial.invalid"),
-        trunk_flow: Flow { id: UDP_FLOW, transport: Transport::Udp, local, remote: local },
+        trunk_flow: Flow {
+            id: UDP_FLOW,
+            transport: Transport::Udp,
+            local,
+            remote: local,
+        },
         media_address: media_ip,
-        rtp_ports: (*config.media.rtp_ports.start(), *config.media.rtp_ports.end()),
+        rtp_ports: (
+            *config.media.rtp_ports.start(),
+            *config.media.rtp_ports.end(),
+        ),
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
         agents: agents.collect(),
@@ -159,7 +193,10 @@ fn shown(
         skip_reasons: campaign
             .skip_reasons
             .iter()
-            .map(|reason| Choice { key: reason.key.clone(), label: text(&reason.label) })
+            .map(|reason| Choice {
+                key: reason.key.clone(),
+                label: text(&reason.label),
+            })
             .collect(),
         mask_numbers: campaign.mask_numbers,
         record: campaign.record,
@@ -178,7 +215,11 @@ fn field_kind(kind: FieldKind) -> &'static str {
 
 /// The first campaign's hold music; the built-in one when none is named.
 fn music(config: &Config) -> Result<Option<Vec<i16>>, Failure> {
-    let Some(path) = config.campaigns.iter().find_map(|campaign| campaign.hold_music.clone()) else {
+    let Some(path) = config
+        .campaigns
+        .iter()
+        .find_map(|campaign| campaign.hold_music.clone())
+    else {
         return Ok(None);
     };
     let wrong = |path: &PathBuf, why: String| {
@@ -186,7 +227,9 @@ fn music(config: &Config) -> Result<Option<Vec<i16>>, Failure> {
         Failure::new(what, "give a WAV file of 8 kHz, 16 bit, one channel")
     };
     let file = std::fs::File::open(&path).map_err(|error| wrong(&path, error.to_string()))?;
-    read_wav(file).map(Some).map_err(|error| wrong(&path, error.to_string()))
+    read_wav(file)
+        .map(Some)
+        .map_err(|error| wrong(&path, error.to_string()))
 }
 
 /// Fetches run beside the loop, on the runtime this is called on.
@@ -200,7 +243,12 @@ fn crm(config: &Config) -> Result<FetchCrm, Failure> {
     Ok(Arc::new(move |handle: Handle, question: CrmQuestion| {
         let client = client.clone();
         runtime.spawn(async move {
-            let CrmQuestion { agent, token, external_id, phone } = question;
+            let CrmQuestion {
+                agent,
+                token,
+                external_id,
+                phone,
+            } = question;
             let answer = client.fetch(&external_id, &phone).await;
             let result = match answer {
                 Ok(found) => serde_json::to_value(found.sections).map_err(|e| e.to_string()),

@@ -84,7 +84,9 @@ impl Card {
 
     pub fn picture(&self, agent: &Agent, language: &str, now: Now) -> Value {
         let left = match agent.state() {
-            State::Previewing { extensions_left, .. } => *extensions_left,
+            State::Previewing {
+                extensions_left, ..
+            } => *extensions_left,
             _ => 0,
         };
         json!({
@@ -111,7 +113,11 @@ impl Card {
 
     fn title(&self, language: &str) -> &str {
         let title = &self.campaign.script_title;
-        if language.starts_with("zh") { &title.zh } else { &title.en }
+        if language.starts_with("zh") {
+            &title.zh
+        } else {
+            &title.en
+        }
     }
 
     fn phones(&self, at: UtcMs) -> Vec<Value> {
@@ -138,12 +144,14 @@ impl Card {
 
     /// The campaign's fields in its order; without a layout, every field there is.
     fn fields(&self) -> Vec<Value> {
-        let values: BTreeMap<&str, &str> =
-            self.lead.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let values: BTreeMap<&str, &str> = self
+            .lead
+            .fields
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
         if self.campaign.fields.is_empty() {
-            let plain = |(key, value): &(String, String)| {
-                json!({ "key": key, "label": { "en": key, "zh": key }, "value": value, "kind": "text" })
-            };
+            let plain = |(key, value): &(String, String)| json!({ "key": key, "label": { "en": key, "zh": key }, "value": value, "kind": "text" });
             return self.lead.fields.iter().map(plain).collect();
         }
         self.campaign
@@ -168,7 +176,13 @@ impl Card {
                 "needs_callback_time": disposition.action.needs_callback_time(),
             })
         };
-        self.campaign.rules.dispositions.0.iter().map(shown).collect()
+        self.campaign
+            .rules
+            .dispositions
+            .0
+            .iter()
+            .map(shown)
+            .collect()
     }
 
     fn crm_picture(&self) -> Value {
@@ -186,16 +200,21 @@ impl Card {
     fn why(&self) -> Text {
         let list = &self.lead.list;
         match &self.lead.prior {
-            Some(LeadState::Waiting { kind: WaitKind::Retry, .. }) => Text::new(
+            Some(LeadState::Waiting {
+                kind: WaitKind::Retry,
+                ..
+            }) => Text::new(
                 &format!("Retry due, list {list}"),
                 &format!("到期重拨,名单 {list}"),
             ),
-            Some(LeadState::Waiting { kind: WaitKind::CallbackPersonal(_), .. }) => {
-                Text::new("Your callback is due", "您预约的回拨已到时间")
-            }
-            Some(LeadState::Waiting { kind: WaitKind::CallbackAny, .. }) => {
-                Text::new("A callback is due", "预约回拨已到时间")
-            }
+            Some(LeadState::Waiting {
+                kind: WaitKind::CallbackPersonal(_),
+                ..
+            }) => Text::new("Your callback is due", "您预约的回拨已到时间"),
+            Some(LeadState::Waiting {
+                kind: WaitKind::CallbackAny,
+                ..
+            }) => Text::new("A callback is due", "预约回拨已到时间"),
             _ => Text::new(&format!("New lead, list {list}"), &format!("新名单 {list}")),
         }
     }
@@ -239,8 +258,11 @@ fn past_attempt(attempt: &AttemptView) -> Value {
 /// The script with the lead's fields filled in; a template that fails shows itself unfilled, so
 /// that the agent has something to read.
 fn script(campaign: &Campaign, lead: &LeadView) -> String {
-    let mut values: BTreeMap<&str, String> =
-        lead.fields.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let mut values: BTreeMap<&str, String> = lead
+        .fields
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.clone()))
+        .collect();
     values.insert("name", lead.name.clone());
     values.insert("company", lead.company.clone());
     values.insert("language", lead.language.clone());
@@ -269,7 +291,10 @@ fn mask(e164: &str) -> String {
 fn grouped(e164: &str) -> String {
     let (country, national) = split_country(e164);
     let digits: Vec<char> = national.chars().collect();
-    let groups: Vec<String> = digits.chunks(4).map(|group| group.iter().collect()).collect();
+    let groups: Vec<String> = digits
+        .chunks(4)
+        .map(|group| group.iter().collect())
+        .collect();
     format!("{country} {}", groups.join(" "))
 }
 

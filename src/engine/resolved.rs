@@ -11,7 +11,7 @@ use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::sip::{Credentials, EndpointConfig, Flow};
 
 /// A text in both of the pages' languages.
-pub use crate::dialer::campaign::Label as Text;
+pub type Text = dialer::campaign::Label;
 
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -136,6 +136,9 @@ impl Trunk {
 
     /// The way to this trunk through `socket`.
     pub fn flow(&self, socket: &Flow) -> Flow {
-        Flow { remote: self.peer, ..*socket }
+        Flow {
+            remote: self.peer,
+            ..*socket
+        }
     }
 }

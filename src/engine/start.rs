@@ -51,7 +51,10 @@ pub enum StartError {
     #[error("{0}")]
     Store(#[from] StoreError),
     #[error("[recordings] folder = \"{folder}\": {source}; name a folder this user may write to")]
-    Recordings { folder: PathBuf, source: std::io::Error },
+    Recordings {
+        folder: PathBuf,
+        source: std::io::Error,
+    },
     #[error("media on {ip}: {source}; change [media] address")]
     Media { ip: IpAddr, source: std::io::Error },
     #[error("no thread to run on: {0}")]
@@ -75,7 +78,9 @@ impl Start {
             // The loop has ended: nobody is left to tell.
             let _ = sink.send((id, fact));
         })?;
-        let recovered = self.recover(&store.handle(), &mut store_facts, &mended).await?;
+        let recovered = self
+            .recover(&store.handle(), &mut store_facts, &mended)
+            .await?;
         let (facts, media_facts) = mpsc::unbounded_channel();
         let facts: super::media_worker::FactSink = Arc::new(move |fact: MediaFact| {
             let _ = facts.send(fact);
@@ -96,22 +101,38 @@ impl Start {
             clock,
         })
         .map_err(StartError::Thread)?;
-        Ok(Started { engine, store, workers, recorder })
+        Ok(Started {
+            engine,
+            store,
+            workers,
+            recorder,
+        })
     }
 
     /// Cut-off recordings get their sizes and names; whether new ones can be made is seen now.
     fn mend_recordings(&self) -> Result<HashMap<AttemptId, Mended>, StartError> {
         let folder = &self.config.recordings;
-        let fails = |source| StartError::Recordings { folder: folder.clone(), source };
+        let fails = |source| StartError::Recordings {
+            folder: folder.clone(),
+            source,
+        };
         std::fs::create_dir_all(folder).map_err(fails)?;
         let probe = folder.join(".probe");
-        std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe)).map_err(fails)?;
+        std::fs::write(&probe, b"")
+            .and_then(|()| std::fs::remove_file(&probe))
+            .map_err(fails)?;
         let repaired = repair(folder).map_err(fails)?;
         Ok(repaired
             .into_iter()
             .filter_map(|one| {
                 let attempt = attempt_of(&one.path)?;
-                Some((attempt, Mended { path: one.path, duration_ms: one.duration_ms }))
+                Some((
+                    attempt,
+                    Mended {
+                        path: one.path,
+                        duration_ms: one.duration_ms,
+                    },
+                ))
             })
             .collect())
     }
@@ -129,7 +150,10 @@ impl Start {
         };
         for (attempt, path) in &recovered.recordings {
             let whole = self.config.recordings.join(path);
-            let mended = mended.get(attempt).cloned().or_else(|| Mended::closed(&whole));
+            let mended = mended
+                .get(attempt)
+                .cloned()
+                .or_else(|| Mended::closed(&whole));
             let command = match mended {
                 Some(mended) => mended.command(*attempt, &self.config.recordings),
                 None => Command::RecordingFailed {
@@ -148,7 +172,11 @@ impl Start {
         facts: &super::media_worker::FactSink,
     ) -> Result<Vec<MediaWorkerHandle>, StartError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = if self.workers == 0 { cores } else { self.workers };
+        let count = if self.workers == 0 {
+            cores
+        } else {
+            self.workers
+        };
         (0..count)
             .map(|at| {
                 let config = WorkerConfig {
@@ -162,8 +190,10 @@ impl Start {
                     report_every: REPORT_EVERY,
                     seed: self.config.seed.wrapping_add(at as u64),
                 };
-                MediaWorker::start(config, facts.clone())
-                    .map_err(|source| StartError::Media { ip: self.media_ip, source })
+                MediaWorker::start(config, facts.clone()).map_err(|source| StartError::Media {
+                    ip: self.media_ip,
+                    source,
+                })
             })
             .collect()
     }
@@ -199,7 +229,10 @@ impl Mended {
     fn closed(path: &Path) -> Option<Mended> {
         let bytes = std::fs::metadata(path).ok()?.len();
         let duration_ms = bytes.saturating_sub(WAV_HEADER_BYTES) / WAV_BYTES_A_MS;
-        Some(Mended { path: path.to_owned(), duration_ms })
+        Some(Mended {
+            path: path.to_owned(),
+            duration_ms,
+        })
     }
 
     fn command(self, attempt: AttemptId, folder: &Path) -> Command {
@@ -226,7 +259,9 @@ async fn ask(
     command: Command,
 ) -> Result<Fact, StartError> {
     let refused = || StoreError::NotCommitted("the writer has stopped".to_owned());
-    store.submit(STARTUP, clock().utc, command).map_err(|_| refused())?;
+    store
+        .submit(STARTUP, clock().utc, command)
+        .map_err(|_| refused())?;
     match facts.recv().await {
         Some((_, fact)) => Ok(fact?),
         None => Err(refused().into()),

@@ -29,16 +29,42 @@ pub struct ReplyId(pub u64);
 
 /// Everything that can happen to the switch.
 pub enum Input {
-    Sip { flow: Flow, bytes: Vec<u8> },
+    Sip {
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
     /// A WebSocket for SIP was opened by a signed-in agent.
-    SipOpened { flow: u64, agent: AgentId },
-    SipClosed { flow: u64 },
-    SipSendFailed { flow: u64, remote: std::net::SocketAddr },
-    Command { agent: AgentId, command: AgentCommand, reply: ReplyId },
-    Presence { agent: AgentId, tab: u64, present: bool },
+    SipOpened {
+        flow: u64,
+        agent: AgentId,
+    },
+    SipClosed {
+        flow: u64,
+    },
+    SipSendFailed {
+        flow: u64,
+        remote: std::net::SocketAddr,
+    },
+    Command {
+        agent: AgentId,
+        command: AgentCommand,
+        reply: ReplyId,
+    },
+    Presence {
+        agent: AgentId,
+        tab: u64,
+        present: bool,
+    },
     Media(MediaFact),
-    Store { id: u64, fact: Result<store::Fact, store::StoreError> },
-    Crm { agent: AgentId, token: u64, result: Result<serde_json::Value, String> },
+    Store {
+        id: u64,
+        fact: Result<store::Fact, store::StoreError>,
+    },
+    Crm {
+        agent: AgentId,
+        token: u64,
+        result: Result<serde_json::Value, String>,
+    },
     Drain,
     /// End everything that is up, properly.
     Shutdown,
@@ -46,11 +72,23 @@ pub enum Input {
 
 /// Everything the switch asks of the world.
 pub enum Output {
-    Sip { flow: Flow, bytes: Vec<u8> },
+    Sip {
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
     Media(MediaCommand),
-    Store { id: u64, command: store::Command },
-    Desk { agent: AgentId, update: DeskUpdate },
-    Reply { reply: ReplyId, result: Result<(), Problem> },
+    Store {
+        id: u64,
+        command: store::Command,
+    },
+    Desk {
+        agent: AgentId,
+        update: DeskUpdate,
+    },
+    Reply {
+        reply: ReplyId,
+        result: Result<(), Problem>,
+    },
     FetchCrm(CrmQuestion),
 }
 
@@ -156,11 +194,23 @@ impl Switch {
                 self.seat_flow_closed(now, flow);
             }
             Input::SipSendFailed { flow, remote } => self.sip.handle_send_failed(now, flow, remote),
-            Input::Command { agent, command, reply } => self.command(now, &agent, command, reply),
-            Input::Presence { agent, tab, present } => self.presence(now, &agent, tab, present),
+            Input::Command {
+                agent,
+                command,
+                reply,
+            } => self.command(now, &agent, command, reply),
+            Input::Presence {
+                agent,
+                tab,
+                present,
+            } => self.presence(now, &agent, tab, present),
             Input::Media(fact) => self.media_fact(now, fact),
             Input::Store { id, fact } => self.store_fact(now, id, fact),
-            Input::Crm { agent, token, result } => self.crm_fact(&agent, token, result),
+            Input::Crm {
+                agent,
+                token,
+                result,
+            } => self.crm_fact(&agent, token, result),
             Input::Drain => self.draining = true,
             Input::Shutdown => self.end_everything(now),
         }
@@ -175,7 +225,9 @@ impl Switch {
     pub(super) fn settle(&mut self, now: Now) {
         while let Some(output) = self.sip.poll_output() {
             match output {
-                sip::Output::Send { flow, bytes } => self.out.push_back(Output::Sip { flow, bytes }),
+                sip::Output::Send { flow, bytes } => {
+                    self.out.push_back(Output::Sip { flow, bytes })
+                }
                 sip::Output::Event(event) => self.sip_event(now, event),
             }
         }
@@ -184,14 +236,24 @@ impl Switch {
     }
 
     fn sip_event(&mut self, now: Now, event: SipEvent) {
-        if let SipEvent::Incoming { session, flow, user, request_uri, body, .. } = event {
+        if let SipEvent::Incoming {
+            session,
+            flow,
+            user,
+            request_uri,
+            body,
+            ..
+        } = event
+        {
             return self.seat_invited(now, session, flow.id, user, &user_part(&request_uri), body);
         }
         if let SipEvent::OrphanEnded { .. } = event {
             self.counters.orphans += 1;
             return;
         }
-        let Some(session) = session_of(&event) else { return };
+        let Some(session) = session_of(&event) else {
+            return;
+        };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
@@ -214,7 +276,14 @@ impl Switch {
             MediaFact::PortTaken { leg, port } => self.port_taken(now, leg, port),
             MediaFact::Stalled { leg, silent_ms } => self.leg_stalled(now, leg, silent_ms),
             MediaFact::LegDied { leg, reason } => self.leg_died(now, leg, &reason),
-            MediaFact::Recorded { call, path, duration_ms, bytes, gap_ms, sha256 } => {
+            MediaFact::Recorded {
+                call,
+                path,
+                duration_ms,
+                bytes,
+                gap_ms,
+                sha256,
+            } => {
                 self.recorded(call, &path, duration_ms, bytes, gap_ms, sha256);
             }
             MediaFact::RecordingFailed { call, reason } => self.recording_failed(call, &reason),
@@ -273,7 +342,10 @@ impl Switch {
 
     pub fn trunk_snapshot(&self) -> serde_json::Value {
         let calls = |id: &crate::id::TrunkId| {
-            self.calls.values().filter(|call| !call.is_ended() && call.trunk.id == *id).count()
+            self.calls
+                .values()
+                .filter(|call| !call.is_ended() && call.trunk.id == *id)
+                .count()
         };
         self.config
             .trunks
@@ -347,5 +419,8 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
 }
 
 pub(super) fn sdp_body(text: String) -> sip::Body {
-    sip::Body { content_type: "application/sdp".to_owned(), bytes: text.into_bytes() }
+    sip::Body {
+        content_type: "application/sdp".to_owned(),
+        bytes: text.into_bytes(),
+    }
 }

@@ -67,9 +67,14 @@ impl FarEnd {
 
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        let lines: Vec<String> =
-            text.split("\r\n").take_while(|line| !line.is_empty()).map(str::to_owned).collect();
-        let Some(start) = lines.first().cloned() else { return };
+        let lines: Vec<String> = text
+            .split("\r\n")
+            .take_while(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let Some(start) = lines.first().cloned() else {
+            return;
+        };
         let id = value(&lines, "Call-ID");
         if start.starts_with("SIP/2.0 ") {
             return self.response(&start, &lines, &id);
@@ -128,8 +133,10 @@ impl FarEnd {
 
     /// The customer hangs up.
     pub fn hang_up(&mut self, number: &str) {
-        let Some((id, call)) =
-            self.calls.iter_mut().rfind(|(_, call)| call.number == number && call.phase != Phase::Closed)
+        let Some((id, call)) = self
+            .calls
+            .iter_mut()
+            .rfind(|(_, call)| call.number == number && call.phase != Phase::Closed)
         else {
             panic!("no call to {number} to hang up");
         };
@@ -138,7 +145,11 @@ impl FarEnd {
         let from = value(&call.invite, "From");
         let to = value(&call.invite, "To");
         let target = value(&call.invite, "Contact");
-        let target = target.trim_start_matches('<').split('>').next().unwrap_or_default();
+        let target = target
+            .trim_start_matches('<')
+            .split('>')
+            .next()
+            .unwrap_or_default();
         self.out.push(format!(
             "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKbye{}\r\nMax-Forwards: 70\r\n\
              From: {to};tag=far-{id}\r\nTo: {from}\r\nCall-ID: {id}\r\nCSeq: {} BYE\r\n\
@@ -149,11 +160,17 @@ impl FarEnd {
 
     /// Calls whose dialog, by this side's books, is neither refused nor ended.
     pub fn open(&self) -> usize {
-        self.calls.values().filter(|call| call.phase != Phase::Closed).count()
+        self.calls
+            .values()
+            .filter(|call| call.phase != Phase::Closed)
+            .count()
     }
 
     pub fn to(&self, number: &str) -> Vec<&Call> {
-        self.calls.values().filter(|call| call.number == number).collect()
+        self.calls
+            .values()
+            .filter(|call| call.number == number)
+            .collect()
     }
 
     fn invite(&mut self, now: Instant, start: &str, lines: Vec<String>, id: String) {
@@ -197,7 +214,9 @@ impl FarEnd {
 
     fn cancel(&mut self, now: Instant, lines: Vec<String>, id: &str) {
         self.reply(&lines, 200, "OK", None);
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.cancels += 1;
         call.answer_at = None;
         if call.phase != Phase::Ringing {
@@ -212,7 +231,9 @@ impl FarEnd {
     }
 
     fn answer(&mut self, now: Instant, id: &str) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.answer_at = None;
         if call.phase != Phase::Ringing {
             return;
@@ -222,8 +243,12 @@ impl FarEnd {
     }
 
     fn send_answer(&mut self, now: Instant, id: &str) {
-        let Some(call) = self.calls.get_mut(id) else { return };
-        let pause = call.again.map_or(Duration::from_millis(500), |(_, pause)| pause * 2);
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        let pause = call
+            .again
+            .map_or(Duration::from_millis(500), |(_, pause)| pause * 2);
         call.again = Some((now + pause, pause));
         let invite = call.invite.clone();
         let sdp = "v=0\r\no=far 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n\
@@ -263,7 +288,8 @@ impl FarEnd {
 }
 
 fn named(line: &str, name: &str) -> bool {
-    line.split_once(':').is_some_and(|(found, _)| found.trim().eq_ignore_ascii_case(name))
+    line.split_once(':')
+        .is_some_and(|(found, _)| found.trim().eq_ignore_ascii_case(name))
 }
 
 fn value(lines: &[String], name: &str) -> String {

@@ -3,8 +3,8 @@
 use super::{FactSink, failed};
 use crate::engine::media_worker::MediaFact;
 use crate::id::CallId;
-use std::fs::{self, File};
 use sha2::{Digest, Sha256};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
@@ -65,7 +65,11 @@ pub fn sha256(path: &Path) -> io::Result<String> {
             length => hash.update(&block[..length]),
         }
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// Renames so that the name lasts as well.
