@@ -94,7 +94,8 @@ impl HttpConfig {
                 "give one of them an address",
             );
         }
-        if listen.is_some() && listen == tls_listen {
+        // Port 0 is any free one, and never the same twice.
+        if listen.is_some_and(|listen| listen.port() != 0) && listen == tls_listen {
             section.sheet.complain(
                 section.span.clone(),
                 "`listen` and `tls_listen` are the same address",
