@@ -427,6 +427,34 @@ mod tests {
         assert_eq!(read(b"", &settings()).complaints.len(), 1);
     }
 
+    #[test]
+    fn the_demonstration_list_is_imported_without_a_complaint() {
+        let imported = read(include_bytes!("../../config/demo/leads.csv"), &settings());
+        assert_eq!(imported.complaints, []);
+        assert_eq!(imported.rows.len(), 200);
+        let ends = |from: u64, until: u64| {
+            let last_two = |row: &&Row| {
+                let e164 = &row.phones[0].e164;
+                let end: u64 = e164[e164.len() - 2..].parse().unwrap();
+                (from..=until).contains(&end)
+            };
+            imported.rows.iter().filter(last_two).count()
+        };
+        let spread = [
+            (0, 69),
+            (70, 74),
+            (75, 79),
+            (80, 84),
+            (85, 89),
+            (90, 94),
+            (95, 99),
+        ];
+        assert_eq!(
+            spread.map(|(from, until)| ends(from, until)),
+            [140, 10, 10, 10, 10, 10, 10]
+        );
+    }
+
     proptest::proptest! {
         #[test]
         fn any_bytes_give_rows_or_complaints_but_no_panic(bytes: Vec<u8>) {
