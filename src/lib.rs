@@ -19,7 +19,7 @@
 //! middle store      -> now id call leads dialer event stats
 //! middle net        -> now sip
 //! middle rtpio      ->
-//! middle peer       -> id media
+//! middle peer       -> id sdp media
 //! middle engine     -> now id sip sdp media call agent leads dialer event stats store net rtpio peer
 //! middle connector  -> now id leads event store engine
 //! top    config     -> sip sdp media agent leads dialer stats store net rtpio peer engine connector

@@ -1,1 +1,4 @@
-//! (room under construction)
+//! An agent at work: what she is doing, and what she has asked to do next.
+
+pub mod seat;
+pub mod state;

@@ -3,6 +3,7 @@
 //! An error is one clear line on stderr that names the place and the remedy, and exit code 1; a
 //! wrong configuration shows all its errors. Output for people goes to stdout, logs to stderr.
 
+mod archive;
 mod check;
 mod control;
 mod ctl;
@@ -15,9 +16,11 @@ mod import;
 mod log;
 mod place;
 mod run;
+mod works;
 
 pub use failure::Failure;
 pub use run::{Running, Works};
+pub use works::Daemon;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;

@@ -57,6 +57,7 @@ pub enum AgentCommand {
     Hold {
         on: bool,
     },
+    /// How loud the agent hears the customer.
     Volume {
         db: i32,
     },
@@ -96,7 +97,7 @@ pub enum Input {
     },
     Desk {
         agent: AgentId,
-        reply: oneshot::Sender<watch::Receiver<Arc<DeskUpdate>>>,
+        reply: oneshot::Sender<Option<watch::Receiver<Arc<DeskUpdate>>>>,
     },
     Presence {
         agent: AgentId,
@@ -123,8 +124,16 @@ pub enum Input {
     TrunkSnapshot {
         reply: oneshot::Sender<EngineSnapshot>,
     },
+    /// What the CRM said for the card with this fence, or why it could not.
+    Crm {
+        agent: AgentId,
+        token: u64,
+        result: Result<serde_json::Value, String>,
+    },
     Drain,
-    Shutdown,
+    Shutdown {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// The engine's door. Cheap to clone.
@@ -170,7 +179,7 @@ impl Handle {
             })
             .await
             .ok()?;
-        answer.await.ok()
+        answer.await.ok().flatten()
     }
 
     /// A desk socket opened, or closed or stopped answering pings.
@@ -245,14 +254,36 @@ impl Handle {
         let _ = self.inputs.send(Input::Drain).await;
     }
 
-    /// Ends every call with its outcome, then the loop.
+    /// The CRM's answer for one card; a card that is gone by now drops it.
+    pub async fn crm(&self, agent: AgentId, token: u64, result: Result<serde_json::Value, String>) {
+        let crm = Input::Crm {
+            agent,
+            token,
+            result,
+        };
+        let _ = self.inputs.send(crm).await;
+    }
+
+    /// Ends every call with its outcome, then the loop; returns when that is done.
     pub async fn shutdown(&self) {
-        let _ = self.inputs.send(Input::Shutdown).await;
+        let (reply, done) = oneshot::channel();
+        if self.inputs.send(Input::Shutdown { reply }).await.is_ok() {
+            let _ = done.await;
+        }
     }
 }
 
 impl Problem {
-    fn overload() -> Problem {
+    pub fn new(status: u16, rule: &'static str, title: &str, detail: impl Into<String>) -> Problem {
+        Problem {
+            status,
+            rule,
+            title: title.to_owned(),
+            detail: detail.into(),
+        }
+    }
+
+    pub fn overload() -> Problem {
         Problem {
             status: 503,
             rule: "overload",

@@ -1,1 +1,27 @@
-//! (room under construction)
+//! SIP (RFC 3261) as values: messages and time go in, messages and events come out. No socket,
+//! no clock; bodies are opaque, so SDP is someone else's.
+//!
+//! The door is [`Endpoint`]. Times are `std::time::Instant` through [`crate::now::Now`];
+//! expiries are seconds.
+
+mod auth;
+mod dialog;
+mod endpoint;
+mod event;
+pub mod message;
+mod registrar;
+mod session;
+mod stack;
+mod timer;
+mod transaction;
+
+pub use auth::{Algorithm, Credentials, Secret};
+pub use dialog::{DialogIdentity, InvitePlan, Orphan};
+pub use endpoint::{Counters, Endpoint, EndpointConfig, Snapshot};
+pub use event::{
+    EndedBy, Flow, InviteTimers, Output, Party, PingId, Reason, SessionId, SipEvent, Transport,
+};
+pub use message::{Body, Headers, Limits, NameAddr, Uri};
+pub use registrar::{Binding, RegistrarLimits};
+pub use timer::{Deadline, Timers};
+pub use transaction::Counts;

@@ -1,0 +1,392 @@
+//! The loop: one thread, one owner of the switch. It reads the clock once per wake-up, feeds the
+//! switch what has come, and carries out what the switch says. It waits for nobody.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
+use super::media_worker::{MediaCommander, MediaCommand, MediaFact};
+use super::switch::{Input, Output, ReplyId, Switch};
+use crate::id::{AgentId, LegId};
+use crate::net::udp::{Datagram, SipUdp};
+use crate::now::{Now, UtcMs};
+use crate::sip::{Flow, Transport};
+use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
+
+/// Requests from the top floor that may wait for the loop.
+const REQUESTS_MAX: usize = 4_096;
+/// SIP messages one WebSocket may have waiting; a slower page is closed.
+const FLOW_QUEUE_MAX: usize = 256;
+/// The UDP socket's flow; WebSockets count on from here.
+pub const UDP_FLOW: u64 = 0;
+/// How long the far ends have to answer when the process stops.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+const STOP_LOOK: Duration = Duration::from_millis(50);
+/// Inputs handled before timers get their turn.
+const BATCH_MAX: usize = 256;
+
+/// What the CRM is to be asked for a card. The answer comes back through [`Handle::crm`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrmQuestion {
+    pub agent: AgentId,
+    pub token: u64,
+    pub external_id: String,
+    pub phone: String,
+}
+
+/// Called on the control loop: must only start the fetch, never wait for it.
+pub type FetchCrm = Arc<dyn Fn(Handle, CrmQuestion) + Send + Sync>;
+
+/// Facts from the store's writer, as they come back.
+pub type StoreFacts = mpsc::UnboundedReceiver<(u64, Result<Fact, StoreError>)>;
+
+/// Everything the loop drives.
+pub struct Parts {
+    pub switch: Switch,
+    pub udp: SipUdp,
+    pub datagrams: mpsc::Receiver<Datagram>,
+    pub store: StoreHandle,
+    pub store_facts: StoreFacts,
+    pub workers: Vec<MediaCommander>,
+    pub media_facts: mpsc::UnboundedReceiver<MediaFact>,
+    pub fetch_crm: FetchCrm,
+    /// Reads the clock; tests may shift it.
+    pub clock: fn() -> Now,
+}
+
+/// A running engine. Dropping it does not stop it; [`Handle::shutdown`] does.
+pub struct Engine {
+    pub handle: Handle,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Engine {
+    /// Starts the loop on a thread of its own.
+    pub fn start(parts: Parts) -> std::io::Result<Engine> {
+        let (handle, inbox) = Handle::new(REQUESTS_MAX);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let own = handle.clone();
+        let thread = std::thread::Builder::new().name("switch".to_owned()).spawn(move || {
+            runtime.block_on(Driver::new(parts, own).run(inbox));
+        })?;
+        Ok(Engine { handle, thread })
+    }
+
+    /// Waits for the loop to end, after [`Handle::shutdown`].
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("the control loop panicked");
+        }
+    }
+}
+
+/// The present moment on both clocks.
+pub fn clock() -> Now {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let utc = UtcMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+    Now { instant: Instant::now(), utc }
+}
+
+struct Driver {
+    parts: Parts,
+    own: Handle,
+    replies: HashMap<ReplyId, (AgentId, oneshot::Sender<CommandResult>)>,
+    next_reply: u64,
+    desks: HashMap<AgentId, watch::Sender<Arc<DeskUpdate>>>,
+    flows: HashMap<u64, SocketFlow>,
+    next_flow: u64,
+}
+
+type CommandResult = Result<Arc<DeskUpdate>, Problem>;
+
+struct SocketFlow {
+    flow: Flow,
+    outgoing: mpsc::Sender<Vec<u8>>,
+}
+
+enum Wake {
+    Request(Option<Request>),
+    Datagram(Datagram),
+    Store(u64, Result<Fact, StoreError>),
+    Media(MediaFact),
+    Timer,
+}
+
+impl Driver {
+    fn new(parts: Parts, own: Handle) -> Driver {
+        Driver {
+            parts,
+            own,
+            replies: HashMap::new(),
+            next_reply: 1,
+            desks: HashMap::new(),
+            flows: HashMap::new(),
+            next_flow: UDP_FLOW + 1,
+        }
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        self.carry_out((self.parts.clock)());
+        loop {
+            let wake = self.wait(&mut inbox).await;
+            let now = (self.parts.clock)();
+            if let Some(stopped) = self.take(now, wake) {
+                return self.stop(now, stopped, &mut inbox).await;
+            }
+            for _ in 0..BATCH_MAX {
+                let Some(wake) = self.ready(&mut inbox) else { break };
+                if let Some(stopped) = self.take(now, wake) {
+                    return self.stop(now, stopped, &mut inbox).await;
+                }
+            }
+            let due = self.parts.switch.poll_timeout(now).is_some_and(|(at, _)| at <= now.instant);
+            if due {
+                self.parts.switch.handle_timeout(now);
+                self.carry_out(now);
+            }
+        }
+    }
+
+    async fn wait(&mut self, inbox: &mut mpsc::Receiver<Request>) -> Wake {
+        let deadline = self.parts.switch.poll_timeout((self.parts.clock)()).map(|(at, _)| at);
+        let timer = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some((id, fact)) = self.parts.store_facts.recv() => Wake::Store(id, fact),
+            Some(fact) = self.parts.media_facts.recv() => Wake::Media(fact),
+            Some(datagram) = self.parts.datagrams.recv() => Wake::Datagram(datagram),
+            request = inbox.recv() => Wake::Request(request),
+            () = timer => Wake::Timer,
+        }
+    }
+
+    /// Whatever has come already, in the same order of precedence.
+    fn ready(&mut self, inbox: &mut mpsc::Receiver<Request>) -> Option<Wake> {
+        if let Ok((id, fact)) = self.parts.store_facts.try_recv() {
+            return Some(Wake::Store(id, fact));
+        }
+        if let Ok(fact) = self.parts.media_facts.try_recv() {
+            return Some(Wake::Media(fact));
+        }
+        if let Ok(datagram) = self.parts.datagrams.try_recv() {
+            return Some(Wake::Datagram(datagram));
+        }
+        inbox.try_recv().ok().map(|request| Wake::Request(Some(request)))
+    }
+
+    /// Handles one wake-up. `Some` when the loop should end, with whom to tell.
+    fn take(&mut self, now: Now, wake: Wake) -> Option<Option<oneshot::Sender<()>>> {
+        match wake {
+            Wake::Store(id, fact) => self.parts.switch.handle(now, Input::Store { id, fact }),
+            Wake::Media(fact) => self.parts.switch.handle(now, Input::Media(fact)),
+            Wake::Datagram(Datagram { remote, bytes }) => {
+                let local = self.parts.udp.local_addr();
+                let flow = Flow { id: UDP_FLOW, transport: Transport::Udp, local, remote };
+                self.parts.switch.handle(now, Input::Sip { flow, bytes: bytes.to_vec() });
+            }
+            Wake::Request(Some(Request::Shutdown { reply })) => return Some(Some(reply)),
+            Wake::Request(Some(request)) => self.request(now, request),
+            Wake::Request(None) => return Some(None),
+            Wake::Timer => self.parts.switch.handle_timeout(now),
+        }
+        self.carry_out(now);
+        None
+    }
+
+    fn request(&mut self, now: Now, request: Request) {
+        let switch = &mut self.parts.switch;
+        match request {
+            Request::Command { agent, command, reply } => {
+                let id = ReplyId(self.next_reply);
+                self.next_reply += 1;
+                self.replies.insert(id, (agent.clone(), reply));
+                switch.handle(now, Input::Command { agent, command, reply: id });
+            }
+            Request::Desk { agent, reply } => {
+                let desk = self.desks.get(&agent).map(watch::Sender::subscribe);
+                let _ = reply.send(desk);
+            }
+            Request::Presence { agent, tab, present } => {
+                switch.handle(now, Input::Presence { agent, tab, present });
+            }
+            Request::SipOpen { agent, local, remote, secure, reply } => {
+                let _ = reply.send(self.open_flow(now, agent, local, remote, secure));
+            }
+            Request::SipReceived { flow, bytes } => {
+                if let Some(socket) = self.flows.get(&flow) {
+                    let flow = socket.flow;
+                    switch.handle(now, Input::Sip { flow, bytes: bytes.to_vec() });
+                }
+            }
+            Request::SipClosed { flow } => self.close_flow(now, flow),
+            Request::Crm { agent, token, result } => {
+                switch.handle(now, Input::Crm { agent, token, result });
+            }
+            Request::Snapshot { reply } => {
+                let _ = reply.send(switch.snapshot());
+            }
+            Request::TrunkSnapshot { reply } => {
+                let _ = reply.send(switch.trunk_snapshot());
+            }
+            Request::Drain => switch.handle(now, Input::Drain),
+            // Handled where the loop can be left.
+            Request::Shutdown { .. } => {}
+        }
+    }
+
+    fn open_flow(
+        &mut self,
+        now: Now,
+        agent: AgentId,
+        local: SocketAddr,
+        remote: SocketAddr,
+        secure: bool,
+    ) -> SipSocket {
+        let id = self.next_flow;
+        self.next_flow += 1;
+        let transport = if secure { Transport::Wss } else { Transport::Ws };
+        let (outgoing, receiver) = mpsc::channel(FLOW_QUEUE_MAX);
+        let flow = Flow { id, transport, local, remote };
+        self.flows.insert(id, SocketFlow { flow, outgoing });
+        self.parts.switch.handle(now, Input::SipOpened { flow: id, agent });
+        SipSocket { flow: id, outgoing: receiver }
+    }
+
+    fn close_flow(&mut self, now: Now, flow: u64) {
+        if self.flows.remove(&flow).is_some() {
+            self.parts.switch.handle(now, Input::SipClosed { flow });
+        }
+    }
+
+    fn carry_out(&mut self, now: Now) {
+        while let Some(output) = self.parts.switch.poll_output() {
+            match output {
+                Output::Sip { flow, bytes } => self.send_sip(now, &flow, bytes),
+                Output::Media(command) => self.send_media(command),
+                Output::Store { id, command } => self.write(now, id, command),
+                Output::Desk { agent, update } => self.show(agent, update),
+                Output::Reply { reply, result } => self.answer(reply, result),
+                Output::FetchCrm(question) => {
+                    (self.parts.fetch_crm)(self.own.clone(), question);
+                }
+            }
+        }
+    }
+
+    /// A queue that is full refuses at once; the switch keeps what must not be lost.
+    fn write(&mut self, now: Now, id: u64, command: Command) {
+        if let Err(refused) = self.parts.store.submit(id, now.utc, command) {
+            let why = match refused {
+                Refused::QueueFull(_) => "the queue is full",
+                Refused::Stopped(_) => "the writer has stopped",
+            };
+            let fact = Err(StoreError::NotCommitted(why.to_owned()));
+            self.parts.switch.handle(now, Input::Store { id, fact });
+        }
+    }
+
+    fn send_sip(&mut self, now: Now, flow: &Flow, bytes: Vec<u8>) {
+        let sent = match flow.transport {
+            Transport::Udp => self.parts.udp.try_send_to(&bytes, flow.remote).is_ok(),
+            Transport::Ws | Transport::Wss => self
+                .flows
+                .get(&flow.id)
+                .is_some_and(|socket| socket.outgoing.try_send(bytes).is_ok()),
+        };
+        if sent {
+            return;
+        }
+        match flow.transport {
+            Transport::Udp => {
+                let failed = Input::SipSendFailed { flow: flow.id, remote: flow.remote };
+                self.parts.switch.handle(now, failed);
+            }
+            // A page that does not read is gone; dropping the sender closes its socket.
+            Transport::Ws | Transport::Wss => self.close_flow(now, flow.id),
+        }
+    }
+
+    fn send_media(&mut self, command: MediaCommand) {
+        let workers = self.parts.workers.len() as u64;
+        match leg_of(&command) {
+            Some(LegId(leg)) => {
+                // Leg ids carry their worker, see `Switch::new_leg`.
+                let worker = usize::try_from(leg % workers).unwrap_or(0);
+                self.parts.workers[worker].send(command);
+            }
+            None => self.parts.workers.iter().for_each(|worker| worker.send(command.clone())),
+        }
+    }
+
+    fn show(&mut self, agent: AgentId, update: DeskUpdate) {
+        let update = Arc::new(update);
+        match self.desks.get(&agent) {
+            Some(desk) => {
+                desk.send_replace(update);
+            }
+            None => {
+                self.desks.insert(agent, watch::Sender::new(update));
+            }
+        }
+    }
+
+    fn answer(&mut self, reply: ReplyId, result: Result<(), Problem>) {
+        let Some((agent, sender)) = self.replies.remove(&reply) else { return };
+        // The desk the answer shows is the one after the command: render it first.
+        let desk = self.desks.get(&agent).map(|desk| desk.borrow().clone());
+        let result = match (result, desk) {
+            (Err(problem), _) => Err(problem),
+            (Ok(()), Some(desk)) => Ok(desk),
+            (Ok(()), None) => Err(Problem::overload()),
+        };
+        let _ = sender.send(result);
+    }
+
+    /// Ends every call and stays until the far ends, the recorder and the store have taken it in.
+    async fn stop(
+        &mut self,
+        now: Now,
+        told: Option<oneshot::Sender<()>>,
+        inbox: &mut mpsc::Receiver<Request>,
+    ) {
+        self.parts.switch.handle(now, Input::Shutdown);
+        self.carry_out(now);
+        let latest = now.instant + STOP_LIMIT;
+        while !self.parts.switch.is_quiet() && (self.parts.clock)().instant < latest {
+            let wake = tokio::time::timeout(STOP_LOOK, self.wait(inbox)).await;
+            let now = (self.parts.clock)();
+            if let Ok(Wake::Request(None)) = wake {
+                break;
+            }
+            self.take(now, wake.unwrap_or(Wake::Timer));
+        }
+        if let Some(told) = told {
+            let _ = told.send(());
+        }
+    }
+}
+
+/// The leg a command is about; a recording is kept where its agent's leg runs.
+fn leg_of(command: &MediaCommand) -> Option<LegId> {
+    match command {
+        MediaCommand::OpenTrunk { leg, .. }
+        | MediaCommand::AimTrunk { leg, .. }
+        | MediaCommand::OpenBrowser { leg, .. }
+        | MediaCommand::ReofferBrowser { leg, .. }
+        | MediaCommand::CloseLeg { leg }
+        | MediaCommand::Listen { leg, .. }
+        | MediaCommand::Mute { leg, .. }
+        | MediaCommand::Gain { leg, .. } => Some(*leg),
+        MediaCommand::Record { agent, .. } => Some(*agent),
+        MediaCommand::StopRecording { .. } | MediaCommand::Shutdown => None,
+    }
+}

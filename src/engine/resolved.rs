@@ -1,0 +1,141 @@
+//! What the engine is told at start: everything resolved, nothing left to look up.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dialer;
+use crate::id::{AgentId, CampaignId, TrunkId};
+use crate::sip::{Credentials, EndpointConfig, Flow};
+
+/// A text in both of the pages' languages.
+pub use crate::dialer::campaign::Label as Text;
+
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    pub endpoint: EndpointConfig,
+    /// The UDP socket that trunks are reached through.
+    pub trunk_flow: Flow,
+    /// The address written into SDP toward trunks.
+    pub media_address: std::net::IpAddr,
+    /// First and last RTP port; even ones are used, the next odd one is the leg's RTCP.
+    pub rtp_ports: (u16, u16),
+    pub recordings: PathBuf,
+    pub trunks: BTreeMap<TrunkId, Trunk>,
+    pub agents: BTreeMap<AgentId, AgentProfile>,
+    pub campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
+    /// Names this run of the process to pages.
+    pub epoch: String,
+    pub seed: u64,
+    pub limits: Limits,
+}
+
+/// Named limits of the switch. Reaching one is an event, never a surprise.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// A desk without any page this long is signed out, and its card goes back.
+    pub desk_grace: Duration,
+    /// A seat lost in a call may be taken again this long; the customer hears music.
+    pub seat_grace: Duration,
+    /// A seat lost while the customer's phone still rings: then the dial is given up.
+    pub ringing_seat_grace: Duration,
+    /// How often a READY agent without a card asks the store again.
+    pub ask_again: Duration,
+    /// A failed write of an outcome is tried again after this.
+    pub write_again: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            desk_grace: Duration::from_secs(30),
+            seat_grace: Duration::from_secs(20),
+            ringing_seat_grace: Duration::from_secs(5),
+            ask_again: Duration::from_secs(2),
+            write_again: Duration::from_secs(1),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    pub id: TrunkId,
+    pub peer: SocketAddr,
+    /// The host part of Request-URI, To and From.
+    pub domain: String,
+    pub number: NumberRule,
+    pub credentials: Option<Credentials>,
+    /// Timer B for this trunk: a silent one must not cost the agent half a minute.
+    pub invite_timeout: Duration,
+    /// Calls at once.
+    pub calls_max: usize,
+}
+
+/// How an E.164 number is written for a trunk.
+#[derive(Clone)]
+pub struct NumberRule(pub Arc<dyn Fn(&str) -> String + Send + Sync>);
+
+impl std::fmt::Debug for NumberRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NumberRule(..)")
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct AgentProfile {
+    pub id: AgentId,
+    pub name: String,
+    pub language: String,
+    pub campaigns: Vec<CampaignId>,
+}
+
+/// A campaign: its dialing rules, and what its cards look like.
+#[derive(Clone, Debug)]
+pub struct Campaign {
+    pub id: CampaignId,
+    /// Name, routes, limits, dispositions.
+    pub rules: dialer::campaign::Campaign,
+    pub script_title: Text,
+    /// A minijinja template over the card's fields.
+    pub script: String,
+    pub fields: Vec<FieldLayout>,
+    pub skip_reasons: Vec<Choice>,
+    pub mask_numbers: bool,
+    pub record: bool,
+    /// Whether a CRM is asked for this campaign's cards.
+    pub crm: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct FieldLayout {
+    pub key: String,
+    pub label: Text,
+    pub kind: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Choice {
+    pub key: String,
+    pub label: Text,
+}
+
+impl EngineConfig {
+    /// The dialing rules of all campaigns, as the store and the gate know them.
+    pub fn rules(&self) -> dialer::campaign::Rules {
+        dialer::campaign::Rules::of(self.campaigns.values().map(|it| it.rules.clone()))
+    }
+}
+
+impl Trunk {
+    /// What is called on this trunk for an E.164 number.
+    pub fn request_uri(&self, e164: &str) -> String {
+        format!("sip:{}@{}", (self.number.0)(e164), self.domain)
+    }
+
+    /// The way to this trunk through `socket`.
+    pub fn flow(&self, socket: &Flow) -> Flow {
+        Flow { remote: self.peer, ..*socket }
+    }
+}

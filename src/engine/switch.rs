@@ -1,0 +1,351 @@
+//! The switch: one owner of live calls, seats, cards and agent states. A value like every other
+//! machine: inputs and the time go in, outputs are drained, and nothing in here waits.
+//!
+//! The verbs lie beside it: `commands` (what agents ask for), `seat` (browser legs), `customer`
+//! (trunk legs), `writes` (what the store answers), `timers`, `desk` (what pages are shown).
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::customer::Call;
+use super::desk::Desk;
+use super::driver::CrmQuestion;
+use super::handle::{AgentCommand, DeskUpdate, Problem};
+use super::media_worker::{MediaCommand, MediaFact};
+use super::resolved::EngineConfig;
+use super::writes::Write;
+use crate::id::{AgentId, AttemptId, CallId, LegId};
+use crate::net::port_pool::{PortPool, QUARANTINE};
+use crate::now::Now;
+use crate::sip::{self, Endpoint, Flow, SessionId, SipEvent};
+use crate::store;
+
+/// Names a command whose sender waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReplyId(pub u64);
+
+/// Everything that can happen to the switch.
+pub enum Input {
+    Sip { flow: Flow, bytes: Vec<u8> },
+    /// A WebSocket for SIP was opened by a signed-in agent.
+    SipOpened { flow: u64, agent: AgentId },
+    SipClosed { flow: u64 },
+    SipSendFailed { flow: u64, remote: std::net::SocketAddr },
+    Command { agent: AgentId, command: AgentCommand, reply: ReplyId },
+    Presence { agent: AgentId, tab: u64, present: bool },
+    Media(MediaFact),
+    Store { id: u64, fact: Result<store::Fact, store::StoreError> },
+    Crm { agent: AgentId, token: u64, result: Result<serde_json::Value, String> },
+    Drain,
+    /// End everything that is up, properly.
+    Shutdown,
+}
+
+/// Everything the switch asks of the world.
+pub enum Output {
+    Sip { flow: Flow, bytes: Vec<u8> },
+    Media(MediaCommand),
+    Store { id: u64, command: store::Command },
+    Desk { agent: AgentId, update: DeskUpdate },
+    Reply { reply: ReplyId, result: Result<(), Problem> },
+    FetchCrm(CrmQuestion),
+}
+
+/// Whose SIP session it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SessionOf {
+    Seat(AgentId),
+    Customer(CallId),
+}
+
+/// Whose leg it is, as media facts name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LegOf {
+    Seat(AgentId),
+    Customer(CallId),
+}
+
+pub struct Switch {
+    pub(super) config: EngineConfig,
+    pub(super) sip: Endpoint,
+    pub(super) desks: BTreeMap<AgentId, Desk>,
+    pub(super) calls: HashMap<CallId, Call>,
+    pub(super) attempts: HashMap<AttemptId, CallId>,
+    pub(super) sessions: HashMap<SessionId, SessionOf>,
+    pub(super) legs: HashMap<LegId, LegOf>,
+    /// Seat legs whose INVITE has been accepted.
+    pub(super) accepted_seats: HashSet<LegId>,
+    pub(super) ports: PortPool,
+    pub(super) writes: HashMap<u64, Write>,
+    /// Outcomes the store refused for now, to be written again.
+    pub(super) write_again: Vec<(Instant, Write, store::Command)>,
+    pub(super) counters: Counters,
+    pub(super) rng: StdRng,
+    pub(super) draining: bool,
+    next_write: u64,
+    next_leg: u64,
+    workers: u64,
+    /// Answers to commands; they leave after the desks they are about.
+    replies: Vec<Output>,
+    out: VecDeque<Output>,
+}
+
+/// Totals since the process started, for `/metrics` and tests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub dials: u64,
+    pub denied: u64,
+    pub answered: u64,
+    pub ended: u64,
+    pub recordings: u64,
+    pub recordings_failed: u64,
+    pub seats_taken: u64,
+    pub seats_lost: u64,
+    pub writes_failed: u64,
+    pub orphans: u64,
+    pub results: BTreeMap<&'static str, u64>,
+}
+
+impl Switch {
+    /// `workers` is the number of media workers that legs are spread over.
+    pub fn new(now: Now, config: EngineConfig, workers: usize) -> Switch {
+        let mut rng = StdRng::seed_from_u64(config.seed);
+        let mut sip = Endpoint::new(config.endpoint.clone(), rng.random());
+        for trunk in config.trunks.values() {
+            sip.permit_source(trunk.peer.ip(), false);
+        }
+        let desks = config
+            .agents
+            .values()
+            .map(|profile| (profile.id.clone(), Desk::new(profile.clone(), now)))
+            .collect();
+        Switch {
+            ports: PortPool::new(config.rtp_ports.0..=config.rtp_ports.1, QUARANTINE),
+            accepted_seats: HashSet::new(),
+            sip,
+            desks,
+            calls: HashMap::new(),
+            attempts: HashMap::new(),
+            sessions: HashMap::new(),
+            legs: HashMap::new(),
+            writes: HashMap::new(),
+            write_again: Vec::new(),
+            counters: Counters::default(),
+            rng,
+            draining: false,
+            next_write: 1,
+            next_leg: 1,
+            workers: workers.max(1) as u64,
+            replies: Vec::new(),
+            out: VecDeque::new(),
+            config,
+        }
+    }
+
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Sip { flow, bytes } => self.sip.handle_received(now, &flow, &bytes),
+            Input::SipOpened { flow, agent } => {
+                self.sip.trust_flow(flow, agent.as_str().to_owned());
+            }
+            Input::SipClosed { flow } => {
+                self.sip.handle_flow_closed(now, flow);
+                self.seat_flow_closed(now, flow);
+            }
+            Input::SipSendFailed { flow, remote } => self.sip.handle_send_failed(now, flow, remote),
+            Input::Command { agent, command, reply } => self.command(now, &agent, command, reply),
+            Input::Presence { agent, tab, present } => self.presence(now, &agent, tab, present),
+            Input::Media(fact) => self.media_fact(now, fact),
+            Input::Store { id, fact } => self.store_fact(now, id, fact),
+            Input::Crm { agent, token, result } => self.crm_fact(&agent, token, result),
+            Input::Drain => self.draining = true,
+            Input::Shutdown => self.end_everything(now),
+        }
+        self.settle(now);
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Follows what SIP has to say until it is silent, then shows pages what changed.
+    pub(super) fn settle(&mut self, now: Now) {
+        while let Some(output) = self.sip.poll_output() {
+            match output {
+                sip::Output::Send { flow, bytes } => self.out.push_back(Output::Sip { flow, bytes }),
+                sip::Output::Event(event) => self.sip_event(now, event),
+            }
+        }
+        self.show_desks(now);
+        self.out.extend(self.replies.drain(..));
+    }
+
+    fn sip_event(&mut self, now: Now, event: SipEvent) {
+        if let SipEvent::Incoming { session, flow, user, request_uri, body, .. } = event {
+            return self.seat_invited(now, session, flow.id, user, &user_part(&request_uri), body);
+        }
+        if let SipEvent::OrphanEnded { .. } = event {
+            self.counters.orphans += 1;
+            return;
+        }
+        let Some(session) = session_of(&event) else { return };
+        match self.sessions.get(&session).cloned() {
+            Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Seat(_)) => match event {
+                SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
+                SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
+                    self.seat_gone(now, session, false);
+                }
+                _ => {}
+            },
+            None => {}
+        }
+    }
+
+    fn media_fact(&mut self, now: Now, fact: MediaFact) {
+        match fact {
+            MediaFact::BrowserAnswer { leg, sdp } => self.seat_answered(now, leg, sdp),
+            MediaFact::BrowserRefused { leg, reason } => self.seat_refused(now, leg, &reason),
+            MediaFact::BrowserConnected { leg } => self.seat_connected(now, leg),
+            MediaFact::BrowserLost { leg } => self.seat_media_lost(now, leg),
+            MediaFact::PortTaken { leg, port } => self.port_taken(now, leg, port),
+            MediaFact::Stalled { leg, silent_ms } => self.leg_stalled(now, leg, silent_ms),
+            MediaFact::LegDied { leg, reason } => self.leg_died(now, leg, &reason),
+            MediaFact::Recorded { call, path, duration_ms, bytes, gap_ms, sha256 } => {
+                self.recorded(call, &path, duration_ms, bytes, gap_ms, sha256);
+            }
+            MediaFact::RecordingFailed { call, reason } => self.recording_failed(call, &reason),
+            MediaFact::FirstPacket { .. } | MediaFact::Quality { .. } => {}
+        }
+    }
+
+    pub(super) fn media(&mut self, command: MediaCommand) {
+        self.out.push_back(Output::Media(command));
+    }
+
+    pub(super) fn emit(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    pub(super) fn reply(&mut self, reply: ReplyId, result: Result<(), Problem>) {
+        self.replies.push(Output::Reply { reply, result });
+    }
+
+    /// A new leg on the media worker `beside` runs on, or on the next one in turn.
+    pub(super) fn new_leg(&mut self, beside: Option<LegId>) -> LegId {
+        let worker = match beside {
+            Some(leg) => leg.0 % self.workers,
+            None => self.next_leg % self.workers,
+        };
+        let leg = LegId(self.next_leg * self.workers + worker);
+        self.next_leg += 1;
+        leg
+    }
+
+    pub(super) fn write(&mut self, write: Write, command: store::Command) {
+        let id = self.next_write;
+        self.next_write += 1;
+        self.writes.insert(id, write);
+        self.out.push_back(Output::Store { id, command });
+    }
+
+    /// A time-ordered UUID from the switch's own clock and generator.
+    pub(super) fn new_uuid(&mut self, now: Now) -> uuid::Uuid {
+        let millis = u64::try_from(now.utc.0).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(millis, &self.rng.random()).into_uuid()
+    }
+
+    /// Nothing is outstanding: no write, no SIP transaction, no recording.
+    pub fn is_quiet(&self) -> bool {
+        let sip = self.sip.snapshot();
+        self.writes.is_empty()
+            && self.write_again.is_empty()
+            && sip.transactions == sip::Counts::default()
+            && !self.calls.values().any(Call::is_recording)
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn trunk_snapshot(&self) -> serde_json::Value {
+        let calls = |id: &crate::id::TrunkId| {
+            self.calls.values().filter(|call| !call.is_ended() && call.trunk.id == *id).count()
+        };
+        self.config
+            .trunks
+            .values()
+            .map(|trunk| {
+                serde_json::json!({
+                    "id": trunk.id.as_str(),
+                    "peer": trunk.peer.to_string(),
+                    "calls": calls(&trunk.id),
+                })
+            })
+            .collect()
+    }
+
+    /// Counts and states for people and tests; never read back.
+    pub fn snapshot(&self) -> serde_json::Value {
+        let sip = self.sip.snapshot();
+        serde_json::json!({
+            "agents": self.desks.iter().map(|(id, desk)| serde_json::json!({
+                "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
+            })).collect::<Vec<_>>(),
+            "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
+            "sip": {
+                "sessions": sip.sessions,
+                "dialogs": sip.dialogs,
+                "transactions": sip.transactions.client_invite + sip.transactions.client
+                    + sip.transactions.server_invite + sip.transactions.server,
+            },
+            "legs": self.legs.len(),
+            "rtp_ports_in_use": self.ports.counts().in_use,
+            "writes_pending": self.writes.len() + self.write_again.len(),
+            "draining": self.draining,
+            "counters": {
+                "dials": self.counters.dials,
+                "denied": self.counters.denied,
+                "answered": self.counters.answered,
+                "ended": self.counters.ended,
+                "recordings": self.counters.recordings,
+                "recordings_failed": self.counters.recordings_failed,
+                "seats_taken": self.counters.seats_taken,
+                "seats_lost": self.counters.seats_lost,
+                "writes_failed": self.counters.writes_failed,
+                "orphans": self.counters.orphans,
+                "results": self.counters.results,
+            },
+        })
+    }
+}
+
+/// The user of a SIP URI: what was called.
+fn user_part(uri: &str) -> String {
+    let rest = uri.split_once(':').map_or(uri, |(_, rest)| rest);
+    rest.split_once('@').map_or("", |(user, _)| user).to_owned()
+}
+
+fn session_of(event: &SipEvent) -> Option<SessionId> {
+    match event {
+        SipEvent::Incoming { session, .. }
+        | SipEvent::Provisional { session, .. }
+        | SipEvent::Answered { session, .. }
+        | SipEvent::Failed { session, .. }
+        | SipEvent::Confirmed { session, .. }
+        | SipEvent::Reoffer { session, .. }
+        | SipEvent::ReofferAnswered { session, .. }
+        | SipEvent::Ended { session, .. } => Some(*session),
+        SipEvent::Registered { .. }
+        | SipEvent::Unregistered { .. }
+        | SipEvent::Pong { .. }
+        | SipEvent::OrphanEnded { .. } => None,
+    }
+}
+
+pub(super) fn sdp_body(text: String) -> sip::Body {
+    sip::Body { content_type: "application/sdp".to_owned(), bytes: text.into_bytes() }
+}

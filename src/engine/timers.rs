@@ -1,0 +1,249 @@
+//! What the switch does by itself when time passes.
+
+use std::time::Instant;
+
+use super::customer::Phase;
+use super::desk::Ask;
+use super::switch::Switch;
+use super::writes::{AfterCard, Answer, Write};
+use crate::agent::seat::Seat;
+use crate::agent::state::{Reason, State};
+use crate::call::result::{CallResult, CancelledBy};
+use crate::dialer::reservation::ReleaseReason;
+use crate::id::{AgentId, CallId};
+use crate::now::{Now, UtcMs};
+use crate::store;
+
+/// A deadline of a desk or a call, by what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Preview,
+    WrapUp,
+    AskAgain,
+    SeatLost,
+    Deserted,
+}
+
+impl Switch {
+    pub fn poll_timeout(&self, now: Now) -> Option<(Instant, &'static str)> {
+        let desks = self.desks.keys().flat_map(|agent| self.desk_deadlines(agent, now));
+        let desks = desks.map(|(at, due)| (at, due.name()));
+        let calls = self.calls.values().filter_map(|call| match call.phase {
+            Phase::Inviting { ring_until, .. } => Some((ring_until, "ring limit")),
+            _ => None,
+        });
+        let writes = self.write_again.iter().map(|(at, ..)| (*at, "write again"));
+        let sip = self.sip.poll_timeout();
+        desks.chain(calls).chain(writes).chain(sip).min_by_key(|(at, _)| *at)
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.sip.handle_timeout(now);
+        self.settle(now);
+        for agent in self.desks.keys().cloned().collect::<Vec<_>>() {
+            let due: Vec<Due> = self
+                .desk_deadlines(&agent, now)
+                .filter(|(at, _)| *at <= now.instant)
+                .map(|(_, due)| due)
+                .collect();
+            for due in due {
+                self.desk_due(now, &agent, due);
+            }
+        }
+        self.ring_limits(now);
+        self.write_again(now);
+        self.settle(now);
+    }
+
+    fn desk_deadlines(
+        &self,
+        agent: &AgentId,
+        now: Now,
+    ) -> impl Iterator<Item = (Instant, Due)> + use<> {
+        let mut deadlines = [None; 4];
+        if let Some(desk) = self.desks.get(agent) {
+            deadlines[0] = match *desk.agent.state() {
+                State::Previewing { deadline, .. } if !desk.leaving() => {
+                    Some((at(now, deadline), Due::Preview))
+                }
+                State::WrapUp { deadline } if !desk.leaving() => {
+                    Some((at(now, deadline), Due::WrapUp))
+                }
+                _ => None,
+            };
+            deadlines[1] = match desk.ask {
+                Ask::AgainAt(again) => Some((again, Due::AskAgain)),
+                _ => None,
+            };
+            deadlines[2] = match desk.seat {
+                Seat::Lost { until } => Some((until, Due::SeatLost)),
+                _ => None,
+            };
+            deadlines[3] = desk
+                .deserted_since
+                .map(|since| (since + self.config.limits.desk_grace, Due::Deserted));
+        }
+        deadlines.into_iter().flatten()
+    }
+
+    fn desk_due(&mut self, now: Now, agent: &AgentId, due: Due) {
+        match due {
+            Due::Preview => self.preview_over(agent),
+            Due::WrapUp => self.wrap_up_over(agent),
+            Due::AskAgain => {
+                if let Some(desk) = self.desk(agent) {
+                    desk.ask = Ask::Idle;
+                }
+                self.ask_for_card(now, agent);
+            }
+            Due::SeatLost => self.seat_given_up(now, agent),
+            Due::Deserted => self.deserted(now, agent),
+        }
+    }
+
+    /// The card went unanswered: record back, agent NOT_READY.
+    fn preview_over(&mut self, agent: &AgentId) {
+        self.release_card(agent, ReleaseReason::Limit, AfterCard::NotReady(Reason::PREVIEW_TIMEOUT));
+    }
+
+    /// An unanswered call accepts its filled-in result; an answered one waits in the list.
+    fn wrap_up_over(&mut self, agent: &AgentId) {
+        let Some(token) = self.desks.get(agent).and_then(|desk| Some(desk.card.as_ref()?.token))
+        else {
+            return;
+        };
+        let key = format!("wrap-up-{token}");
+        self.write_disposition(agent, token, key, Answer::default(), true, None);
+    }
+
+    fn seat_given_up(&mut self, now: Now, agent: &AgentId) {
+        if let Some(desk) = self.desk(agent) {
+            desk.seat = Seat::Absent;
+        }
+        let Some(call) = self.live_call(agent) else { return };
+        let (id, alerted) = (call.id, call.ringing.is_some());
+        match call.phase {
+            Phase::Answered { .. } => {
+                self.hang_up_customer(now, id, CallResult::Connected, "the agent did not come back");
+            }
+            _ => {
+                let result = CallResult::from_final(487, None, alerted, Some(CancelledBy::Agent));
+                self.hang_up_customer(now, id, result, "the agent's browser was closed");
+            }
+        }
+    }
+
+    /// No page for the whole grace: the card goes back uncounted, the agent is signed out.
+    fn deserted(&mut self, now: Now, agent: &AgentId) {
+        let Some(desk) = self.desk(agent) else { return };
+        desk.deserted_since = None;
+        desk.agent.log_out(now.utc);
+        let state = desk.agent.state().clone();
+        match state {
+            State::Previewing { .. } => {
+                self.release_card(agent, ReleaseReason::AgentLost, AfterCard::Next);
+            }
+            State::LoggedOut => {
+                if let Some(desk) = self.desk(agent) {
+                    desk.waiting = None;
+                    desk.ask = Ask::Idle;
+                }
+            }
+            // A call is the seat's affair; wrap-up has its own limit.
+            _ => {}
+        }
+    }
+
+    pub(super) fn release_card(
+        &mut self,
+        agent: &AgentId,
+        why: ReleaseReason,
+        after: AfterCard,
+    ) {
+        let Some(desk) = self.desk(agent) else { return };
+        let Some(card) = &mut desk.card else { return };
+        card.leaving = true;
+        let token = card.token;
+        let command = store::Command::Release { token, agent: agent.clone(), why };
+        self.write(Write::LeaveCard { agent: agent.clone(), token, after, reply: None }, command);
+    }
+
+    fn ring_limits(&mut self, now: Now) {
+        let over: Vec<(CallId, bool)> = self
+            .calls
+            .values()
+            .filter(|call| matches!(call.phase, Phase::Inviting { ring_until, .. } if ring_until <= now.instant))
+            .map(|call| (call.id, call.ringing.is_some()))
+            .collect();
+        for (id, alerted) in over {
+            let result = CallResult::from_final(487, None, alerted, Some(CancelledBy::RingLimit));
+            self.hang_up_customer(now, id, result, "ring limit");
+        }
+    }
+
+    fn write_again(&mut self, now: Now) {
+        let (due, later) = std::mem::take(&mut self.write_again)
+            .into_iter()
+            .partition(|(at, ..)| *at <= now.instant);
+        self.write_again = later;
+        for (_, write, command) in due {
+            self.write(write, command);
+        }
+    }
+
+    pub(super) fn presence(&mut self, now: Now, agent: &AgentId, tab: u64, present: bool) {
+        let Some(desk) = self.desk(agent) else { return };
+        if present {
+            desk.tabs.insert(tab);
+            desk.deserted_since = None;
+            desk.agent.sign_in(now.utc);
+        } else if desk.tabs.remove(&tab) && desk.tabs.is_empty() {
+            desk.deserted_since = Some(now.instant);
+        }
+    }
+
+    /// The process is about to stop: every far end is told.
+    pub(super) fn end_everything(&mut self, now: Now) {
+        self.draining = true;
+        let live: Vec<(CallId, bool, bool)> = self
+            .calls
+            .values()
+            .filter(|call| !call.is_ended())
+            .map(|call| (call.id, call.is_answered(), call.ringing.is_some()))
+            .collect();
+        for (id, answered, alerted) in live {
+            let result = match answered {
+                true => CallResult::Connected,
+                false => CallResult::from_final(487, None, alerted, Some(CancelledBy::Agent)),
+            };
+            self.hang_up_customer(now, id, result, "the switch was stopped");
+        }
+        for session in self.sessions.keys().copied().collect::<Vec<_>>() {
+            self.sip.hang_up(now, session, Some("switch stopped"));
+        }
+    }
+}
+
+impl super::desk::Desk {
+    /// Its card has been answered and only the store's word is outstanding.
+    fn leaving(&self) -> bool {
+        self.card.as_ref().is_some_and(|card| card.leaving)
+    }
+}
+
+impl Due {
+    fn name(self) -> &'static str {
+        match self {
+            Due::Preview => "preview limit",
+            Due::WrapUp => "wrap-up limit",
+            Due::AskAgain => "ask again",
+            Due::SeatLost => "seat lost",
+            Due::Deserted => "desk deserted",
+        }
+    }
+}
+
+/// A wall-clock deadline as an instant, seen from `now`.
+fn at(now: Now, deadline: UtcMs) -> Instant {
+    now.instant + std::time::Duration::from_millis(deadline.ms_since(now.utc))
+}

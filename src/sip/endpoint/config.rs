@@ -1,0 +1,88 @@
+//! What the endpoint is told once, and what it counts.
+
+use std::net::SocketAddr;
+
+use crate::sip::message::Limits;
+use crate::sip::registrar::RegistrarLimits;
+use crate::sip::timer::Timers;
+use crate::sip::transaction::Counts;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointConfig {
+    /// User-Agent and Server.
+    pub user_agent: String,
+    pub realm: String,
+    /// Via and Contact over UDP; an unspecified address stands for the socket's own.
+    pub udp_advertised: SocketAddr,
+    /// Via and Contact over WebSocket, such as `foredial.invalid` (RFC 7118 §5).
+    pub ws_host: String,
+    pub timers: Timers,
+    pub limits: Limits,
+    pub registrar: RegistrarLimits,
+    pub transactions_max: usize,
+    pub sessions_max: usize,
+    /// RFC 3261 12.2.2 leaves it to us whether an INVITE inside a dialog we do not know makes
+    /// that dialog anew (true) or is answered 481 (false). Peers of a restarted process should
+    /// hear 481.
+    pub recreate_dialogs: bool,
+    /// Media types an INVITE may carry; anything else is 415.
+    pub accept: Vec<String>,
+}
+
+impl EndpointConfig {
+    /// The defaults around the two addresses.
+    #[must_use]
+    pub fn new(udp_advertised: SocketAddr, ws_host: &str) -> EndpointConfig {
+        EndpointConfig {
+            user_agent: concat!("Foredial/", env!("CARGO_PKG_VERSION")).to_owned(),
+            realm: "foredial".to_owned(),
+            udp_advertised,
+            ws_host: ws_host.to_owned(),
+            timers: Timers::default(),
+            limits: Limits::default(),
+            registrar: RegistrarLimits::default(),
+            transactions_max: 100_000,
+            sessions_max: 20_000,
+            recreate_dialogs: false,
+            accept: vec!["application/sdp".to_owned()],
+        }
+    }
+}
+
+/// What the network sent that came to nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub garbage: u64,
+    /// Malformed requests answered 400 or 505.
+    pub malformed: u64,
+    pub stray_responses: u64,
+    pub stray_acks: u64,
+    /// INVITE or REGISTER challenged or forbidden.
+    pub unauthorised: u64,
+    /// Refused because a limit was reached.
+    pub overload: u64,
+    /// Outgoing headers that would have broken a message or were not the caller's to give.
+    pub headers_refused: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub transactions: Counts,
+    pub sessions: usize,
+    pub dialogs: usize,
+    pub bindings: usize,
+    pub trusted_flows: usize,
+    pub pings: usize,
+    /// Acknowledgements kept for repeated answers.
+    pub acks: usize,
+    pub counters: Counters,
+}
+
+impl Snapshot {
+    /// Nothing is going on: no transaction, session or ping is left.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.transactions == Counts::default()
+            && self.sessions + self.dialogs + self.pings + self.acks == 0
+    }
+}

@@ -1,0 +1,398 @@
+//! The room's door: owns transactions, sessions and the registrar. Bytes and commands go in,
+//! one ordered stream of bytes and events comes out.
+
+mod config;
+mod receive;
+mod trust;
+
+pub use config::{Counters, EndpointConfig, Snapshot};
+pub(super) use receive::put_capabilities;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::now::Now;
+
+use super::auth::{Algorithm, Credentials, Guard, Secret};
+use super::dialog::{InvitePlan, Orphan};
+use super::event::{Flow, InviteTimers, Output, PingId, SessionId, SipEvent};
+use super::message::{Body, Method, NameAddr, Request, Response};
+use super::registrar::{Binding, Change, Registrar};
+use super::session::{Session, Sessions, Wish};
+use super::stack::Stack;
+use super::timer::{Deadline, earlier};
+use super::transaction::{Failure, Note, Owner};
+
+pub struct Endpoint {
+    stack: Stack,
+    sessions: Sessions,
+    registrar: Registrar,
+    guard: Guard,
+    /// Flows whose user something else has proved.
+    trusted: HashMap<u64, String>,
+    sources: HashMap<IpAddr, trust::Source>,
+    pings: BTreeSet<PingId>,
+    next_ping: u64,
+    counters: Counters,
+}
+
+impl Endpoint {
+    #[must_use]
+    pub fn new(config: EndpointConfig, seed: u64) -> Endpoint {
+        let registrar = Registrar::new(config.registrar);
+        let realm = config.realm.clone();
+        let stack = Stack::new(config, seed);
+        let guard = Guard::new(realm, stack.key());
+        Endpoint {
+            stack,
+            sessions: Sessions::new(),
+            registrar,
+            guard,
+            trusted: HashMap::new(),
+            sources: HashMap::new(),
+            pings: BTreeSet::new(),
+            next_ping: 0,
+            counters: Counters::default(),
+        }
+    }
+
+    // ── whom we trust
+
+    /// Requests on this flow come from `user`; it is not challenged.
+    pub fn trust_flow(&mut self, flow_id: u64, user: String) {
+        self.trusted.insert(flow_id, user);
+    }
+
+    /// A trunk known by its address: it may call without a challenge, and register phones only
+    /// if `may_register`.
+    pub fn permit_source(&mut self, ip: IpAddr, may_register: bool) {
+        self.sources
+            .insert(ip.to_canonical(), trust::Source { may_register });
+    }
+
+    pub fn forget_source(&mut self, ip: IpAddr) {
+        self.sources.remove(&ip.to_canonical());
+    }
+
+    /// A phone's account. `order`: the challenges it is sent, first choice first.
+    pub fn set_phone(&mut self, user: String, secret: Secret, order: Vec<Algorithm>) {
+        self.guard.set_account(user, secret, order);
+    }
+
+    pub fn remove_phone(&mut self, user: &str) {
+        self.guard.remove_account(user);
+    }
+
+    /// Where an address of record (`user@host`) can be reached now.
+    #[must_use]
+    pub fn contacts(&self, aor: &str) -> Vec<Binding> {
+        self.registrar.contacts(aor)
+    }
+
+    // ── calling
+
+    /// Fixes everything that identifies an INVITE, so that it can be stored before it is sent.
+    pub fn plan_invite(
+        &mut self,
+        request_uri: &str,
+        from: NameAddr,
+        to: NameAddr,
+        flow: &Flow,
+    ) -> InvitePlan {
+        InvitePlan {
+            call_id: self.stack.token(),
+            from_tag: self.stack.token(),
+            branch: self.stack.branch(),
+            cseq: 1,
+            request_uri: request_uri.to_owned(),
+            from,
+            to,
+            flow: *flow,
+        }
+    }
+
+    /// Sends a planned INVITE. Names, CSeq, Via, Contact and the like are ours and are dropped
+    /// from `headers`, as is what would break the message; both are counted.
+    pub fn invite(
+        &mut self,
+        now: Now,
+        plan: InvitePlan,
+        headers: Vec<(String, String)>,
+        body: Option<Body>,
+        credentials: Option<Credentials>,
+        timers: InviteTimers,
+    ) -> SessionId {
+        let id = self.sessions.next_id();
+        let (headers, body) = (headers.as_slice(), body.as_ref());
+        let wish = Wish {
+            plan,
+            headers,
+            body,
+            credentials,
+            timers,
+        };
+        let session = Session::invite(now, &mut self.stack, id, wish);
+        self.sessions.insert(session);
+        self.settle(now);
+        id
+    }
+
+    /// Lets the ACK of an answer leave.
+    pub fn acknowledge(&mut self, now: Now, session: SessionId, body: Option<Body>) {
+        self.command(now, session, |s, stack| {
+            s.acknowledge(now, stack, body.as_ref())
+        });
+    }
+
+    /// Ends a session whatever its state. `reason` is a Reason header value (RFC 3326).
+    pub fn hang_up(&mut self, now: Now, session: SessionId, reason: Option<&str>) {
+        self.command(now, session, |s, stack| s.hang_up(now, stack, reason));
+    }
+
+    // ── being called
+
+    /// 180, 183 and their like, with early media when there is a body.
+    pub fn ring(&mut self, now: Now, session: SessionId, status: u16, body: Option<Body>) {
+        self.command(now, session, |s, stack| {
+            s.ring(now, stack, status, body.as_ref())
+        });
+    }
+
+    pub fn accept(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        headers: Vec<(String, String)>,
+        body: Option<Body>,
+    ) {
+        self.command(now, session, |s, stack| {
+            s.accept(now, stack, &headers, body.as_ref())
+        });
+    }
+
+    pub fn reject(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        status: u16,
+        phrase: Option<&str>,
+        headers: Vec<(String, String)>,
+    ) {
+        self.command(now, session, |s, stack| {
+            s.reject(now, stack, status, phrase, &headers)
+        });
+    }
+
+    // ── changing
+
+    /// Sends a re-INVITE as soon as none is under way; without a body it asks for an offer.
+    pub fn reoffer(&mut self, now: Now, session: SessionId, body: Option<Body>) {
+        self.command(now, session, |s, stack| s.reoffer(now, stack, body));
+    }
+
+    pub fn answer_reoffer(&mut self, now: Now, session: SessionId, body: Option<Body>) {
+        self.command(now, session, |s, stack| {
+            s.answer_reoffer(now, stack, body.as_ref())
+        });
+    }
+
+    pub fn refuse_reoffer(&mut self, now: Now, session: SessionId, status: u16) {
+        self.command(now, session, |s, stack| {
+            s.refuse_reoffer(now, stack, status)
+        });
+    }
+
+    // ── outside calls
+
+    /// Asks whether a peer is alive.
+    pub fn options(&mut self, now: Now, to: &str, flow: &Flow) -> PingId {
+        self.next_ping += 1;
+        let ping = PingId(self.next_ping);
+        self.pings.insert(ping);
+        let (call_id, tag) = (self.stack.token(), self.stack.token());
+        let mut request = Request::new(Method::Options, to);
+        let ours = NameAddr::parse(&self.stack.contact(flow)).unwrap_or_default();
+        request.headers.put("Max-Forwards", "70");
+        request.headers.put("From", ours.with_tag(&tag).to_string());
+        request
+            .headers
+            .put("To", NameAddr::new(None, to).to_string());
+        request.headers.put("Call-ID", call_id);
+        request.headers.put("CSeq", "1 OPTIONS");
+        request
+            .headers
+            .put("Accept", self.stack.config.accept.join(", "));
+        self.stack.request(now, *flow, request, Owner::Ping(ping));
+        self.settle(now);
+        ping
+    }
+
+    /// Ends what an earlier process left; [`SipEvent::OrphanEnded`] says when.
+    pub fn end_orphan(&mut self, now: Now, orphan: Orphan) {
+        let id = self.sessions.next_id();
+        let session = Session::end_orphan(now, &mut self.stack, id, orphan);
+        self.sessions.insert(session);
+        self.settle(now);
+    }
+
+    // ── the network
+
+    /// One datagram or one WebSocket message.
+    pub fn handle_received(&mut self, now: Now, flow: &Flow, bytes: &[u8]) {
+        self.receive(now, flow, bytes);
+        self.settle(now);
+    }
+
+    pub fn handle_flow_closed(&mut self, now: Now, flow_id: u64) {
+        self.stack.tx.handle_unreachable(flow_id, None);
+        self.settle(now);
+        self.sessions.on_flow_closed(now, &mut self.stack, flow_id);
+        let changes = self.registrar.handle_flow_closed(flow_id);
+        self.tell(changes);
+        self.trusted.remove(&flow_id);
+        self.settle(now);
+    }
+
+    /// ICMP or a refused write: RFC 3261 8.1.3.1.
+    pub fn handle_send_failed(&mut self, now: Now, flow_id: u64, remote: SocketAddr) {
+        self.stack.tx.handle_unreachable(flow_id, Some(remote));
+        self.settle(now);
+    }
+
+    pub fn handle_timeout(&mut self, now: Now) {
+        // What one of them does may set a deadline of another, never one that has passed.
+        while self.poll_timeout().is_some_and(|(at, _)| at <= now.instant) {
+            self.stack.tx.handle_timeout(now);
+            self.settle(now);
+            self.sessions.handle_timeout(now, &mut self.stack);
+            let changes = self.registrar.handle_timeout(now.instant);
+            self.tell(changes);
+            self.settle(now);
+        }
+    }
+
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        let first = earlier(self.stack.tx.poll_timeout(), self.sessions.poll_timeout());
+        earlier(first, self.registrar.poll_timeout())
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.stack.tx.out.pop_front()
+    }
+
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            transactions: self.stack.tx.counts(),
+            sessions: self.sessions.len(),
+            dialogs: self.sessions.dialog_count(),
+            bindings: self.registrar.len(),
+            trusted_flows: self.trusted.len(),
+            pings: self.pings.len(),
+            acks: self.stack.acks.len(),
+            counters: Counters {
+                headers_refused: self.stack.headers_refused,
+                ..self.counters
+            },
+        }
+    }
+
+    // ── inside
+
+    fn command(&mut self, now: Now, id: SessionId, act: impl FnOnce(&mut Session, &mut Stack)) {
+        let stack = &mut self.stack;
+        self.sessions.with(id, |session| act(session, stack));
+        self.settle(now);
+    }
+
+    /// Carries what the transactions noted to those who own them.
+    fn settle(&mut self, now: Now) {
+        while let Some(note) = self.stack.tx.poll_note() {
+            match note {
+                Note::Response {
+                    owner: Owner::Ping(ping),
+                    response,
+                    ..
+                } => {
+                    self.on_pong(ping, &response);
+                }
+                Note::Response {
+                    tx,
+                    owner,
+                    flow,
+                    response,
+                } => {
+                    let id = session_of(owner);
+                    self.sessions
+                        .on_response(now, &mut self.stack, id, tx, flow, &response);
+                }
+                Note::Failed {
+                    owner: Owner::Ping(ping),
+                    failure,
+                    ..
+                } => {
+                    let status = if failure == Failure::Timeout {
+                        408
+                    } else {
+                        503
+                    };
+                    self.pong(ping, false, status);
+                }
+                Note::Failed {
+                    tx,
+                    owner: Owner::Session(id),
+                    failure,
+                } => {
+                    self.sessions
+                        .on_failure(now, &mut self.stack, id, tx, failure);
+                }
+                Note::Failed {
+                    owner: Owner::Nobody,
+                    ..
+                } => {}
+                Note::Over { tx } => self.stack.acks.forget(tx),
+            }
+        }
+    }
+
+    fn on_pong(&mut self, ping: PingId, response: &Response) {
+        let status = response.status;
+        if status >= 200 {
+            // Even a refusal is a sign of life; these four say the peer cannot work.
+            self.pong(ping, !matches!(status, 408 | 500 | 502..=504), status);
+        }
+    }
+
+    fn pong(&mut self, ping: PingId, ok: bool, status: u16) {
+        if self.pings.remove(&ping) {
+            self.stack.event(SipEvent::Pong { ping, ok, status });
+        }
+    }
+
+    fn tell(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            self.stack.event(match change {
+                Change::Added {
+                    aor,
+                    contact,
+                    expires_s,
+                    flow,
+                } => SipEvent::Registered {
+                    aor,
+                    contact,
+                    expires_s,
+                    flow,
+                },
+                Change::Gone { aor, contact } => SipEvent::Unregistered { aor, contact },
+            });
+        }
+    }
+}
+
+fn session_of(owner: Owner) -> Option<SessionId> {
+    match owner {
+        Owner::Session(id) => Some(id),
+        Owner::Ping(_) | Owner::Nobody => None,
+    }
+}

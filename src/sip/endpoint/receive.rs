@@ -1,0 +1,328 @@
+//! What arrives: the checks of RFC 3261 §8.2 in order, then the session, the registrar, or an
+//! answer on the spot. Refusals outside transactions are stateless (§8.2.7).
+
+use crate::now::Now;
+use crate::sip::event::{Flow, Party, SipEvent, Transport};
+use crate::sip::message::{
+    ALLOW, Message, Method, Parsed, Request, Response, Uri, UriError, parse,
+};
+use crate::sip::registrar::Outcome;
+use crate::sip::session::Session;
+use crate::sip::stack::stamp_source;
+use crate::sip::transaction::{Arrival, Owner};
+
+use super::{Endpoint, EndpointConfig};
+
+/// Seconds a peer is asked to stay away when a limit is reached.
+const OVERLOAD_RETRY_AFTER_S: u32 = 5;
+
+impl Endpoint {
+    pub(super) fn receive(&mut self, now: Now, flow: &Flow, bytes: &[u8]) {
+        match parse(bytes, &self.stack.config.limits) {
+            Parsed::Message(Message::Request(request)) => self.on_request(now, flow, request),
+            Parsed::Message(Message::Response(response)) => {
+                if !self.stack.tx.handle_response(now, flow, response) {
+                    self.counters.stray_responses += 1;
+                }
+            }
+            Parsed::Refused {
+                mut request,
+                status,
+                phrase,
+            } => {
+                self.counters.malformed += 1;
+                let back = stamp_source(&mut request, flow).unwrap_or(*flow);
+                let mut response = self.stack.refusal(&request, status);
+                response.phrase = phrase.to_owned();
+                self.stack.send(back, response.to_bytes());
+            }
+            Parsed::KeepAlive { ping } => {
+                if ping && flow.transport != Transport::Udp {
+                    self.stack.send(*flow, b"\r\n".to_vec());
+                }
+            }
+            Parsed::Garbage(_) => self.counters.garbage += 1,
+        }
+    }
+
+    fn on_request(&mut self, now: Now, flow: &Flow, mut request: Request) {
+        // The parser has seen a good top Via.
+        let Some(back) = stamp_source(&mut request, flow) else {
+            return;
+        };
+        match self.stack.tx.handle_request(now, &request) {
+            Arrival::Absorbed => {}
+            Arrival::Ack => self.on_ack(now, &request),
+            Arrival::Merged => self.stack.refuse(back, &request, 482),
+            Arrival::New if request.method == Method::Cancel => self.on_cancel(now, back, &request),
+            Arrival::New if request.headers.tag("To").is_some() => {
+                self.on_request_inside(now, flow, back, request);
+            }
+            Arrival::New => self.on_request_outside(now, flow, back, request),
+        }
+    }
+
+    fn on_ack(&mut self, now: Now, ack: &Request) {
+        let Some(id) = self.sessions.find(ack) else {
+            self.counters.stray_acks += 1;
+            return;
+        };
+        let stack = &mut self.stack;
+        self.sessions
+            .with(id, |session| session.on_ack(now, stack, ack));
+    }
+
+    /// RFC 3261 9.2.
+    fn on_cancel(&mut self, now: Now, back: Flow, cancel: &Request) {
+        let Some((_, open, owner)) = self.stack.tx.cancelled_by(cancel) else {
+            return self.stack.refuse(back, cancel, 481);
+        };
+        let Some(tx) = self.stack.tx.accept(back, cancel, Owner::Nobody) else {
+            return;
+        };
+        let id = super::session_of(owner);
+        // The To tag is that of the answers to the INVITE.
+        let tag = id.and_then(|id| self.sessions.local_tag(id));
+        let tag = tag.unwrap_or_else(|| self.stack.stateless_tag(cancel));
+        let response = self.stack.response(cancel, 200, Some(&tag));
+        self.stack.tx.respond(now, tx, &response);
+        if let Some(id) = id.filter(|_| open) {
+            let stack = &mut self.stack;
+            self.sessions
+                .with(id, |session| session.on_cancel(now, stack, cancel));
+        }
+    }
+
+    /// RFC 3261 12.2.2.
+    fn on_request_inside(&mut self, now: Now, flow: &Flow, back: Flow, request: Request) {
+        if let Some(refusal) = self.extension_refusal(&request) {
+            return self.stack.send(back, refusal.to_bytes());
+        }
+        let Some(id) = self.sessions.find(&request) else {
+            if request.method == Method::Invite && self.stack.config.recreate_dialogs {
+                return self.on_request_outside(now, flow, back, request);
+            }
+            let status = method_refusal(&request.method).unwrap_or(481);
+            return self.stack.refuse(back, &request, status);
+        };
+        let Some(tx) = self.stack.tx.accept(back, &request, Owner::Session(id)) else {
+            return;
+        };
+        let refusal = self.content_refusal(&request);
+        let stack = &mut self.stack;
+        self.sessions.with(id, |session| {
+            if !session.is_in_order(&request) {
+                let response = stack.response(&request, 500, None);
+                stack.tx.respond(now, tx, &response);
+            } else if let Some(response) = refusal {
+                stack.tx.respond(now, tx, &response);
+            } else {
+                session.on_request(now, stack, tx, request);
+            }
+        });
+    }
+
+    fn on_request_outside(&mut self, now: Now, flow: &Flow, back: Flow, request: Request) {
+        if let Some(refusal) = self.refusal_outside(&request) {
+            return self.stack.send(back, refusal.to_bytes());
+        }
+        match request.method {
+            Method::Options => {
+                let mut response = self.stack.refusal(&request, 200);
+                response.headers.put("Contact", self.stack.contact(flow));
+                put_capabilities(&mut response, &self.stack.config);
+                self.stack.send(back, response.to_bytes());
+            }
+            Method::Invite | Method::Register => match self.authorise(now, flow, &request) {
+                Err(refusal) => self.stack.send(back, refusal.to_bytes()),
+                Ok(user) if request.method == Method::Invite => {
+                    self.on_invite(now, flow, back, request, user);
+                }
+                Ok(user) => self.on_register(now, flow, back, &request, user.as_deref()),
+            },
+            // BYE, INFO and the rest mean nothing without a dialog.
+            _ => self.stack.refuse(back, &request, 481),
+        }
+    }
+
+    /// RFC 3261 8.2.1 to 8.2.3, and the limits.
+    fn refusal_outside(&mut self, request: &Request) -> Option<Response> {
+        if let Some(status) = method_refusal(&request.method) {
+            return Some(self.stack.refusal(request, status));
+        }
+        match Uri::parse(&request.uri) {
+            Err(UriError::Scheme) => return Some(self.stack.refusal(request, 416)),
+            Err(UriError::Malformed) => return Some(self.stack.refusal(request, 400)),
+            // RFC 3261 19.1.1: no headers in a Request-URI.
+            Ok(uri) if uri.headers.is_some() => return Some(self.stack.refusal(request, 400)),
+            Ok(_) => {}
+        }
+        if let Some(refusal) = self.extension_refusal(request) {
+            return Some(refusal);
+        }
+        // A call would be passed on, so its hops count as at a proxy (RFC 7332).
+        let hops = request.headers.text("Max-Forwards");
+        let spent = hops.is_some_and(|hops| hops.bytes().all(|digit| digit == b'0'));
+        if request.method == Method::Invite && spent {
+            return Some(self.stack.refusal(request, 483));
+        }
+        if let Some(refusal) = self.content_refusal(request) {
+            return Some(refusal);
+        }
+        let full = self.stack.tx.len() >= self.stack.config.transactions_max
+            || self.sessions.len() >= self.stack.config.sessions_max;
+        if full && request.method != Method::Options {
+            self.counters.overload += 1;
+            let mut refusal = self.stack.refusal(request, 503);
+            refusal
+                .headers
+                .put("Retry-After", OVERLOAD_RETRY_AFTER_S.to_string());
+            return Some(refusal);
+        }
+        None
+    }
+
+    /// RFC 3261 8.2.2.3: we serve no extension, so none may be required.
+    fn extension_refusal(&self, request: &Request) -> Option<Response> {
+        let mut required = request.headers.items("Require");
+        required.extend(request.headers.items("Proxy-Require"));
+        if required.is_empty() {
+            return None;
+        }
+        let mut refusal = self.stack.refusal(request, 420);
+        refusal.headers.put("Unsupported", required.join(", "));
+        Some(refusal)
+    }
+
+    /// RFC 3261 8.2.3.
+    fn content_refusal(&self, request: &Request) -> Option<Response> {
+        if request.method != Method::Invite || request.body.is_empty() {
+            return None;
+        }
+        let coded = request.headers.items("Content-Encoding");
+        if coded
+            .iter()
+            .any(|coding| !coding.eq_ignore_ascii_case("identity"))
+        {
+            let mut refusal = self.stack.refusal(request, 415);
+            refusal.headers.put("Accept-Encoding", "identity");
+            return Some(refusal);
+        }
+        let content_type = request.headers.text("Content-Type").unwrap_or_default();
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        let accept = &self.stack.config.accept;
+        if accept
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(media_type))
+        {
+            return None;
+        }
+        let mut refusal = self.stack.refusal(request, 415);
+        refusal.headers.put("Accept", accept.join(", "));
+        Some(refusal)
+    }
+
+    fn on_invite(
+        &mut self,
+        now: Now,
+        flow: &Flow,
+        back: Flow,
+        request: Request,
+        user: Option<String>,
+    ) {
+        let id = self.sessions.next_id();
+        let Some(tx) = self.stack.tx.accept(back, &request, Owner::Session(id)) else {
+            return;
+        };
+        let party = |name: &str| request.headers.address(name).map(|a| Party::of(&a));
+        let event = SipEvent::Incoming {
+            session: id,
+            flow: *flow,
+            user,
+            request_uri: request.uri.clone(),
+            from: party("From").unwrap_or_default(),
+            to: party("To").unwrap_or_default(),
+            call_id: request.headers.call_id().unwrap_or_default(),
+            headers: request.headers.clone(),
+            body: request.typed_body(),
+        };
+        let session = Session::offered(now, &mut self.stack, id, *flow, tx, request);
+        self.sessions.insert(session);
+        self.stack.event(event);
+    }
+
+    fn on_register(
+        &mut self,
+        now: Now,
+        flow: &Flow,
+        back: Flow,
+        request: &Request,
+        user: Option<&str>,
+    ) {
+        let Some(tx) = self.stack.tx.accept(back, request, Owner::Nobody) else {
+            return;
+        };
+        let response = self.register(now, flow, request, user);
+        self.stack.tx.respond(now, tx, &response);
+    }
+
+    /// RFC 3261 10.3.
+    fn register(
+        &mut self,
+        now: Now,
+        flow: &Flow,
+        request: &Request,
+        user: Option<&str>,
+    ) -> Response {
+        let to = request
+            .headers
+            .address("To")
+            .and_then(|to| Uri::parse(&to.uri).ok());
+        let Some(to) = to else {
+            return self.stack.refusal(request, 400);
+        };
+        // Step 4: everyone registers only himself.
+        if user.is_some() && to.user_text().as_deref() != user {
+            self.counters.unauthorised += 1;
+            return self.stack.refusal(request, 403);
+        }
+        match self
+            .registrar
+            .register(now.instant, &to.aor(), request, *flow)
+        {
+            Outcome::Refused(status) => self.stack.refusal(request, status),
+            Outcome::TooBrief { min_expires_s } => {
+                let mut response = self.stack.refusal(request, 423);
+                response
+                    .headers
+                    .put("Min-Expires", min_expires_s.to_string());
+                response
+            }
+            Outcome::Bound { contacts, changes } => {
+                let mut response = self.stack.refusal(request, 200);
+                for contact in contacts {
+                    response.headers.put("Contact", contact);
+                }
+                self.tell(changes);
+                response
+            }
+        }
+    }
+}
+
+/// RFC 3261 8.2.1 and 21.5.2.
+fn method_refusal(method: &Method) -> Option<u16> {
+    match method {
+        Method::Unserved(_) => Some(405),
+        Method::Unknown(_) => Some(501),
+        _ => None,
+    }
+}
+
+/// RFC 3261 11.2.
+pub(in crate::sip) fn put_capabilities(response: &mut Response, config: &EndpointConfig) {
+    response.headers.put("Allow", ALLOW);
+    response.headers.put("Accept", config.accept.join(", "));
+    response.headers.put("Accept-Encoding", "identity");
+    response.headers.put("Accept-Language", "en");
+}

@@ -1,0 +1,190 @@
+//! What goes into and comes out of the endpoint: flows, events, and what must survive a restart.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::message::{Body, Headers, NameAddr, Uri};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    Udp,
+    Ws,
+    Wss,
+}
+
+impl Transport {
+    #[must_use]
+    pub fn is_reliable(self) -> bool {
+        !matches!(self, Transport::Udp)
+    }
+
+    /// The name in Via.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "UDP",
+            Transport::Ws => "WS",
+            Transport::Wss => "WSS",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Transport> {
+        [Transport::Udp, Transport::Ws, Transport::Wss]
+            .into_iter()
+            .find(|t| t.name() == text)
+    }
+}
+
+/// A way to a peer. Over UDP one id a local socket; over WebSocket one id a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow {
+    pub id: u64,
+    pub transport: Transport,
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PingId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "s{}", self.0)
+    }
+}
+
+/// Who a call is from or to.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Party {
+    pub display: Option<String>,
+    pub uri: String,
+    /// The user part, unescaped; empty when the URI has none.
+    pub user: String,
+    pub host: String,
+}
+
+impl Party {
+    pub(super) fn of(address: &NameAddr) -> Party {
+        let uri = Uri::parse(&address.uri).ok();
+        Party {
+            display: address.display.clone(),
+            uri: address.uri.clone(),
+            user: uri.as_ref().and_then(Uri::user_text).unwrap_or_default(),
+            host: uri.map(|uri| uri.host).unwrap_or_default(),
+        }
+    }
+}
+
+/// Per-call departures from the configured timers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InviteTimers {
+    /// Timer B: how long to wait for any answer.
+    pub answer: Option<Duration>,
+}
+
+/// Why a peer refused or left: RFC 3326.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Reason {
+    pub q850: Option<u16>,
+    pub text: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    Remote,
+    Local,
+    /// No ACK, no answer to a re-INVITE, or nothing at all for too long.
+    Timeout,
+    /// The connection the session lived on closed.
+    FlowClosed,
+}
+
+/// One ordered stream: what to send and what happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // Drained at once, never stored in bulk.
+pub enum Output {
+    Send { flow: Flow, bytes: Vec<u8> },
+    Event(SipEvent),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SipEvent {
+    Incoming {
+        session: SessionId,
+        flow: Flow,
+        /// Authenticated, by digest or by the flow.
+        user: Option<String>,
+        request_uri: String,
+        from: Party,
+        to: Party,
+        call_id: String,
+        headers: Headers,
+        body: Option<Body>,
+    },
+    Provisional {
+        session: SessionId,
+        status: u16,
+        phrase: String,
+        to_tag: Option<String>,
+        body: Option<Body>,
+    },
+    /// A 2xx. Its ACK waits for [`super::Endpoint::acknowledge`].
+    Answered {
+        session: SessionId,
+        dialog: super::DialogIdentity,
+        body: Option<Body>,
+    },
+    /// An outgoing call came to nothing.
+    Failed {
+        session: SessionId,
+        status: u16,
+        phrase: String,
+        reason: Reason,
+        retry_after_s: Option<u32>,
+        /// Ours: 408 for silence, 503 for an unreachable peer.
+        local: bool,
+    },
+    /// Our 200 was acknowledged; the body is the answer when our 200 carried the offer.
+    Confirmed {
+        session: SessionId,
+        body: Option<Body>,
+    },
+    Reoffer {
+        session: SessionId,
+        body: Option<Body>,
+    },
+    /// The answer to our re-INVITE. With status 2xx and an offerless re-INVITE the ACK waits for
+    /// [`super::Endpoint::acknowledge`].
+    ReofferAnswered {
+        session: SessionId,
+        status: u16,
+        body: Option<Body>,
+    },
+    Ended {
+        session: SessionId,
+        by: EndedBy,
+        reason: Reason,
+    },
+    Registered {
+        aor: String,
+        contact: String,
+        expires_s: u32,
+        flow: Flow,
+    },
+    Unregistered {
+        aor: String,
+        contact: String,
+    },
+    Pong {
+        ping: PingId,
+        ok: bool,
+        status: u16,
+    },
+    OrphanEnded {
+        call_id: String,
+    },
+}

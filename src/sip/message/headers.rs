@@ -1,0 +1,284 @@
+//! Header fields (RFC 3261 §7.3): names in their long form, values as bytes, order kept.
+
+use super::{NameAddr, Uri, Via};
+
+/// One header field. `value` is unfolded and trimmed; `raw` is the field as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    name: String,
+    value: Vec<u8>,
+    raw: Option<Vec<u8>>,
+}
+
+/// An outgoing field that would have broken the message: CR, LF or NUL in it, or no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedHeader;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    list: Vec<Header>,
+}
+
+impl Header {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    #[must_use]
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// The field as it stood on the wire, folding and compact name included, without its CRLF.
+    #[must_use]
+    pub fn raw(&self) -> Option<&[u8]> {
+        self.raw.as_deref()
+    }
+
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.value).into_owned()
+    }
+}
+
+impl Headers {
+    pub fn iter(&self) -> impl Iterator<Item = &Header> {
+        self.list.iter()
+    }
+
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Header> {
+        self.list
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+    }
+
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        self.named(name).count()
+    }
+
+    /// The first field of that name as text.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.named(name).next().map(Header::text)
+    }
+
+    /// Every field of that name as text, not split at commas.
+    #[must_use]
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        self.named(name).map(Header::text).collect()
+    }
+
+    /// Every element of a comma-separated header over all its fields.
+    #[must_use]
+    pub fn items(&self, name: &str) -> Vec<String> {
+        self.named(name)
+            .flat_map(|header| split_commas(&header.text()))
+            .collect()
+    }
+
+    #[must_use]
+    pub fn address(&self, name: &str) -> Option<NameAddr> {
+        NameAddr::parse(&self.text(name)?)
+    }
+
+    /// The tag of From or To.
+    #[must_use]
+    pub fn tag(&self, name: &str) -> Option<String> {
+        self.address(name)?.param("tag").map(str::to_owned)
+    }
+
+    #[must_use]
+    pub fn via(&self) -> Option<Via> {
+        Via::parse(self.items("Via").first()?)
+    }
+
+    /// CSeq as number and method text.
+    #[must_use]
+    pub fn cseq(&self) -> Option<(u32, String)> {
+        let text = self.text("CSeq")?;
+        let mut words = text.split_ascii_whitespace();
+        let number = words.next()?;
+        let method = words.next()?.to_owned();
+        let plain = number.bytes().all(|b| b.is_ascii_digit()) && words.next().is_none();
+        if plain {
+            Some((number.parse().ok()?, method))
+        } else {
+            None
+        }
+    }
+
+    #[must_use]
+    pub fn call_id(&self) -> Option<String> {
+        self.text("Call-ID")
+    }
+
+    /// The URI of the first Contact.
+    #[must_use]
+    pub fn contact_uri(&self) -> Option<String> {
+        let first = self.items("Contact").into_iter().next()?;
+        let contact = NameAddr::parse(&first)?;
+        Uri::parse(&contact.uri).ok()?;
+        Some(contact.uri)
+    }
+
+    /// A number of seconds, as in Expires and Retry-After (whose comment is passed over).
+    #[must_use]
+    pub fn seconds(&self, name: &str) -> Option<u32> {
+        let text = self.text(name)?;
+        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        if digits.is_empty() {
+            None
+        } else {
+            Some(digits.parse().unwrap_or(u32::MAX))
+        }
+    }
+
+    /// Adds an outgoing field.
+    ///
+    /// # Errors
+    /// The name is no token, or the value holds CR, LF or NUL: one value must stay one header.
+    pub fn push(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<(), RefusedHeader> {
+        let value = value.as_ref();
+        let clean = !value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0));
+        if !clean || !is_token(name.as_bytes()) {
+            return Err(RefusedHeader);
+        }
+        self.list.push(Header {
+            name: long_name(name).to_owned(),
+            value: value.to_vec(),
+            raw: None,
+        });
+        Ok(())
+    }
+
+    /// Adds a field made of our own parts. A part that came from outside and would break the
+    /// message takes the whole field with it: a missing header is refused by the peer, a
+    /// smuggled one is obeyed.
+    pub(crate) fn put(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let _ = self.push(name, value);
+    }
+
+    pub(super) fn push_received(&mut self, name: &str, value: Vec<u8>, raw: Vec<u8>) {
+        self.list.push(Header {
+            name: long_name(name).to_owned(),
+            value,
+            raw: Some(raw),
+        });
+    }
+
+    /// Takes over every field of that name, bytes untouched.
+    pub fn copy(&mut self, from: &Headers, name: &str) {
+        let copied = from.named(name).map(|header| Header {
+            raw: None,
+            ..header.clone()
+        });
+        let copied: Vec<Header> = copied.collect();
+        self.list.extend(copied);
+    }
+
+    pub(super) fn append_to_first(&mut self, name: &str, suffix: &[u8]) {
+        let found = self
+            .list
+            .iter_mut()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
+        if let Some(header) = found {
+            header.value.extend_from_slice(suffix);
+        }
+    }
+
+    /// Replaces the first element of the first field of that name (the top Via).
+    pub fn replace_first_item(&mut self, name: &str, item: &str) {
+        let found = self
+            .list
+            .iter_mut()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
+        let Some(header) = found else { return };
+        let text = header.text();
+        let first_len = split_commas_at(&text)
+            .first()
+            .map_or(text.len(), |range| range.end);
+        let mut value = item.as_bytes().to_vec();
+        value.extend_from_slice(&text.as_bytes()[first_len..]);
+        header.value = value;
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        self.list
+            .retain(|header| !header.name.eq_ignore_ascii_case(name));
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+/// RFC 3261 25.1 `token`.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_token_byte)
+}
+
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}
+
+/// RFC 3261 7.3.3 and 20: compact names of the registry.
+pub(super) fn long_name(name: &str) -> &str {
+    let [letter] = name.as_bytes() else {
+        return name;
+    };
+    match letter.to_ascii_lowercase() {
+        b'a' => "Accept-Contact",
+        b'b' => "Referred-By",
+        b'c' => "Content-Type",
+        b'd' => "Request-Disposition",
+        b'e' => "Content-Encoding",
+        b'f' => "From",
+        b'i' => "Call-ID",
+        b'j' => "Reject-Contact",
+        b'k' => "Supported",
+        b'l' => "Content-Length",
+        b'm' => "Contact",
+        b'n' => "Identity-Info",
+        b'o' => "Event",
+        b'r' => "Refer-To",
+        b's' => "Subject",
+        b't' => "To",
+        b'u' => "Allow-Events",
+        b'v' => "Via",
+        b'x' => "Session-Expires",
+        b'y' => "Identity",
+        _ => name,
+    }
+}
+
+/// Splits at commas that stand outside quotes and angle brackets; empty elements vanish.
+pub(in crate::sip) fn split_commas(text: &str) -> Vec<String> {
+    let parts = split_commas_at(text)
+        .into_iter()
+        .map(|range| text[range].trim().to_owned());
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
+fn split_commas_at(text: &str) -> Vec<std::ops::Range<usize>> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    let (mut quoted, mut escaped, mut angle) = (false, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' if !angle => quoted = !quoted,
+            b'<' if !quoted => angle = true,
+            b'>' if !quoted => angle = false,
+            b',' if !quoted && !angle => {
+                parts.push(start..at);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(start..text.len());
+    parts
+}

@@ -1,0 +1,57 @@
+//! Methods. What we serve has a variant; what only exists is [`Method::Unserved`] (405) and the
+//! rest is [`Method::Unknown`] (501).
+
+use std::fmt;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Method {
+    Invite,
+    Ack,
+    Bye,
+    Cancel,
+    Options,
+    Register,
+    Info,
+    /// Named by an RFC that rsip knows, not served here.
+    Unserved(rsip::Method),
+    Unknown(String),
+}
+
+/// What Allow says.
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO";
+
+impl Method {
+    /// RFC 3261 7.1: methods are case-sensitive, which rsip's own parser forgets.
+    #[must_use]
+    pub fn parse(text: &str) -> Method {
+        match text {
+            "INVITE" => Method::Invite,
+            "ACK" => Method::Ack,
+            "BYE" => Method::Bye,
+            "CANCEL" => Method::Cancel,
+            "OPTIONS" => Method::Options,
+            "REGISTER" => Method::Register,
+            "INFO" => Method::Info,
+            _ => rsip::Method::all()
+                .into_iter()
+                .find(|known| known.to_string() == text)
+                .map_or_else(|| Method::Unknown(text.to_owned()), Method::Unserved),
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Method::Invite => out.write_str("INVITE"),
+            Method::Ack => out.write_str("ACK"),
+            Method::Bye => out.write_str("BYE"),
+            Method::Cancel => out.write_str("CANCEL"),
+            Method::Options => out.write_str("OPTIONS"),
+            Method::Register => out.write_str("REGISTER"),
+            Method::Info => out.write_str("INFO"),
+            Method::Unserved(known) => write!(out, "{known}"),
+            Method::Unknown(text) => out.write_str(text),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What every session speaks through: the transactions, our name in Via and Contact, random
+//! tokens, and answers that need no transaction.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::now::Now;
+
+use super::auth::{self, Challenge, Credentials};
+use super::endpoint::EndpointConfig;
+use super::event::{Flow, Output, Reason, SipEvent, Transport};
+use super::message::{ALLOW, Body, Headers, Method, NameAddr, Param, Request, Response, Via};
+use super::timer::Timers;
+use super::transaction::{Owner, Transactions, TxId};
+
+/// Headers that are ours alone; a caller cannot give them.
+const OURS: [&str; 12] = [
+    "Via",
+    "From",
+    "To",
+    "Call-ID",
+    "CSeq",
+    "Contact",
+    "Max-Forwards",
+    "Route",
+    "Record-Route",
+    "Content-Length",
+    "Content-Type",
+    "Authorization",
+];
+
+/// What was done with the 2xx of one callee.
+pub(super) enum Ack {
+    /// The caller has not yet said so: its repetitions are swallowed.
+    Withheld,
+    Sent {
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
+}
+
+/// By INVITE transaction and To tag, as long as the transaction lives.
+#[derive(Default)]
+pub(super) struct Acks(HashMap<TxId, Vec<(String, Ack)>>);
+
+impl Acks {
+    pub fn of(&self, tx: TxId, tag: &str) -> Option<&Ack> {
+        self.0
+            .get(&tx)?
+            .iter()
+            .find(|(of, _)| of == tag)
+            .map(|(_, ack)| ack)
+    }
+
+    pub fn set(&mut self, tx: TxId, tag: &str, ack: Ack) {
+        let list = self.0.entry(tx).or_default();
+        list.retain(|(of, _)| of != tag);
+        list.push((tag.to_owned(), ack));
+    }
+
+    pub fn forget(&mut self, tx: TxId) {
+        self.0.remove(&tx);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+}
+
+pub(super) struct Stack {
+    pub config: EndpointConfig,
+    pub tx: Transactions,
+    pub acks: Acks,
+    /// Outgoing headers that were refused.
+    pub headers_refused: u64,
+    random: StdRng,
+    key: [u8; 32],
+}
+
+impl Stack {
+    pub fn new(config: EndpointConfig, seed: u64) -> Stack {
+        let mut random = StdRng::seed_from_u64(seed);
+        let key = random.random();
+        let tx = Transactions::new(config.timers);
+        Stack {
+            config,
+            tx,
+            acks: Acks::default(),
+            headers_refused: 0,
+            random,
+            key,
+        }
+    }
+
+    pub fn timers(&self) -> Timers {
+        self.config.timers
+    }
+
+    pub fn key(&self) -> [u8; 32] {
+        self.key
+    }
+
+    /// 96 random bits.
+    pub fn token(&mut self) -> String {
+        let bytes: [u8; 12] = self.random.random();
+        auth::hex(&bytes)
+    }
+
+    pub fn branch(&mut self) -> String {
+        format!("z9hG4bK{}", self.token())
+    }
+
+    /// Milliseconds drawn evenly from a range.
+    pub fn draw_ms(&mut self, range: std::ops::Range<u64>) -> u64 {
+        self.random.random_range(range)
+    }
+
+    pub fn event(&mut self, event: SipEvent) {
+        self.tx.out.push_back(Output::Event(event));
+    }
+
+    pub fn send(&mut self, flow: Flow, bytes: Vec<u8>) {
+        self.tx.out.push_back(Output::Send { flow, bytes });
+    }
+
+    fn host(&self, flow: &Flow) -> String {
+        match flow.transport {
+            Transport::Udp => self.advertised(flow).to_string(),
+            Transport::Ws | Transport::Wss => self.config.ws_host.clone(),
+        }
+    }
+
+    /// An unspecified advertised address stands for the socket's own.
+    fn advertised(&self, flow: &Flow) -> SocketAddr {
+        let advertised = self.config.udp_advertised;
+        if advertised.ip().is_unspecified() {
+            flow.local
+        } else {
+            advertised
+        }
+    }
+
+    pub fn contact(&self, flow: &Flow) -> String {
+        match flow.transport {
+            Transport::Udp => format!("<sip:foredial@{}>", self.host(flow)),
+            // RFC 7118 5: `transport=ws` for both WS and WSS.
+            Transport::Ws | Transport::Wss => {
+                format!("<sip:foredial@{};transport=ws>", self.host(flow))
+            }
+        }
+    }
+
+    /// Puts our Via on top of a request, which must have none.
+    pub fn add_via(&self, request: &mut Request, flow: &Flow, branch: &str) {
+        let host = self.host(flow);
+        let name = flow.transport.name();
+        let rport = if flow.transport == Transport::Udp {
+            ";rport"
+        } else {
+            ""
+        };
+        request.headers.put(
+            "Via",
+            format!("SIP/2.0/{name} {host}{rport};branch={branch}"),
+        );
+    }
+
+    /// Completes a request of ours: Via, Contact where a dialog wants it, User-Agent.
+    pub fn dress(&self, request: &mut Request, flow: &Flow, branch: &str) {
+        self.add_via(request, flow, branch);
+        if request.method == Method::Invite || request.method == Method::Options {
+            request.headers.put("Contact", self.contact(flow));
+            request.headers.put("Allow", ALLOW);
+        }
+        if request.method != Method::Ack {
+            request.headers.put("User-Agent", &self.config.user_agent);
+        }
+    }
+
+    /// Takes over a caller's headers, except those that are ours or would break the message.
+    pub fn add_headers(&mut self, headers: &mut Headers, given: &[(String, String)]) {
+        for (name, value) in given {
+            let ours = OURS.iter().any(|own| own.eq_ignore_ascii_case(name));
+            if ours || headers.push(name, value).is_err() {
+                self.headers_refused += 1;
+            }
+        }
+    }
+
+    /// Sends a request of a dialog or of our own outside INVITE.
+    pub fn request(&mut self, now: Now, flow: Flow, mut request: Request, owner: Owner) -> TxId {
+        let branch = self.branch();
+        self.dress(&mut request, &flow, &branch);
+        self.tx.send(now, flow, &request, owner)
+    }
+
+    pub fn ack(&mut self, flow: Flow, mut ack: Request, body: Option<&Body>) -> Vec<u8> {
+        let branch = self.branch();
+        self.dress(&mut ack, &flow, &branch);
+        put_body(&mut ack.headers, &mut ack.body, body);
+        let bytes = ack.to_bytes();
+        self.send(flow, bytes.clone());
+        bytes
+    }
+
+    /// The same request with the answer to a challenge, or `None` when there is none to give.
+    /// `answered` is the nonce that was answered before: RFC 3261 22.1 lets us try again only
+    /// when the server calls that one stale.
+    pub fn answer_challenge(
+        &mut self,
+        request: &Request,
+        response: &Response,
+        who: &Credentials,
+        answered: Option<&str>,
+    ) -> Option<(Request, String)> {
+        let (asked, answer) = match response.status {
+            401 => ("WWW-Authenticate", "Authorization"),
+            407 => ("Proxy-Authenticate", "Proxy-Authorization"),
+            _ => return None,
+        };
+        let challenge = Challenge::choose(&response.headers.texts(asked), who)?;
+        if answered.is_some_and(|nonce| !challenge.stale || nonce == challenge.nonce) {
+            return None;
+        }
+        let cnonce = self.token();
+        let method = request.method.to_string();
+        let value = challenge.answer(who, &method, &request.uri, &cnonce);
+        let mut again = request.clone();
+        for name in ["Via", "CSeq", "Authorization", "Proxy-Authorization"] {
+            again.headers.remove(name);
+        }
+        again.headers.put(answer, value);
+        Some((again, challenge.nonce))
+    }
+
+    // ── as server
+
+    /// A response with our own headers on it.
+    pub fn response(&self, request: &Request, status: u16, to_tag: Option<&str>) -> Response {
+        let mut response = Response::to(request, status, to_tag);
+        if status != 100 {
+            response.headers.put("Server", &self.config.user_agent);
+        }
+        if matches!(status, 405 | 501) {
+            response.headers.put("Allow", ALLOW);
+        }
+        response
+    }
+
+    /// RFC 3261 8.2.7: without a transaction, and with the same To tag each time.
+    pub fn stateless_tag(&self, request: &Request) -> String {
+        let via = request
+            .headers
+            .via()
+            .map(|via| via.to_string())
+            .unwrap_or_default();
+        let call_id = request.headers.call_id().unwrap_or_default();
+        auth::mac(&self.key, &["tag", &via, &call_id])[..16].to_owned()
+    }
+
+    pub fn refuse(&mut self, flow: Flow, request: &Request, status: u16) {
+        let response = self.refusal(request, status);
+        self.send(flow, response.to_bytes());
+    }
+
+    pub fn refusal(&self, request: &Request, status: u16) -> Response {
+        let tag = self.stateless_tag(request);
+        self.response(request, status, Some(&tag))
+    }
+}
+
+/// Notes the true source in the top Via and says where answers go.
+pub(super) fn stamp_source(request: &mut Request, flow: &Flow) -> Option<Flow> {
+    let mut via: Via = request.headers.via()?;
+    let mut back = *flow;
+    if flow.transport == Transport::Udp {
+        back.remote = via.response_address(flow.remote);
+    }
+    via.stamp(flow.remote);
+    request.headers.replace_first_item("Via", &via.to_string());
+    Some(back)
+}
+
+pub(super) fn put_body(headers: &mut Headers, bytes: &mut Vec<u8>, body: Option<&Body>) {
+    if let Some(body) = body {
+        headers.put("Content-Type", &body.content_type);
+        bytes.clone_from(&body.bytes);
+    }
+}
+
+/// The Q.850 cause and the text of Reason (RFC 3326), wherever they stand.
+pub(super) fn reason_of(headers: &Headers) -> Reason {
+    let mut reason = Reason::default();
+    for item in headers.items("Reason") {
+        let Some((protocol, rest)) = item.split_once(';') else {
+            continue;
+        };
+        let params: Vec<Param> = reason_params(rest);
+        let value = |key: &str| {
+            let found = params
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(key));
+            found.and_then(|(_, value)| value.clone())
+        };
+        if protocol.trim().eq_ignore_ascii_case("Q.850") {
+            reason.q850 = value("cause").and_then(|cause| cause.parse().ok());
+        }
+        reason.text = reason.text.or_else(|| value("text"));
+    }
+    reason
+}
+
+fn reason_params(text: &str) -> Vec<Param> {
+    // The parameter syntax is that of an address, so one is put in front.
+    NameAddr::parse(&format!("<sip:reason>;{text}"))
+        .map(|one| one.params)
+        .unwrap_or_default()
+}

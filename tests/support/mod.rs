@@ -1,0 +1,11 @@
+//! What the integration tests and benches share. The far ends in here (a trunk's, a browser's) are
+//! independent of the crate under test, so that a bug is never on both sides of the wire.
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+pub mod agent;
+pub mod bench;
+pub mod browser;
+pub mod ear;
+pub mod far_end;
+pub mod line;
+pub mod world;

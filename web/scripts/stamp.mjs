@@ -1,0 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stamp, WEB } from './sources.mjs';
+
+writeFileSync(join(WEB, 'dist/.stamp'), stamp() + '\n');

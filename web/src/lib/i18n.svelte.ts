@@ -1,0 +1,114 @@
+// The language of the page, switchable without a reload (a reload would drop the seat), and the words for values that
+// come from the switch.
+import { m } from '../paraglide/messages.js';
+import { overwriteGetLocale } from '../paraglide/runtime.js';
+import type { Locale } from './format';
+import { prefs } from './prefs';
+
+export { m };
+
+class Language {
+  locale = $state<Locale>(prefs.locale() ?? (navigator.language.toLowerCase().startsWith('zh') ? 'zh' : 'en'));
+
+  /** The agent's own choice, remembered. */
+  choose(locale: Locale): void {
+    prefs.set_locale(locale);
+    this.#apply(locale);
+  }
+
+  /** What the agent's profile says, unless they chose here. */
+  suggest(locale: string): void {
+    if (prefs.locale() === null && (locale === 'en' || locale === 'zh')) this.#apply(locale);
+  }
+
+  start(): void {
+    overwriteGetLocale(() => this.locale);
+    this.#apply(this.locale);
+  }
+
+  #apply(locale: Locale): void {
+    this.locale = locale;
+    document.documentElement.lang = locale === 'zh' ? 'zh-CN' : 'en';
+  }
+}
+
+export const language = new Language();
+
+type Words = Record<string, () => string>;
+
+const STATES: Words = {
+  not_ready: m.state_not_ready,
+  ready: m.state_ready,
+  previewing: m.state_previewing,
+  dialing: m.state_dialing,
+  talking: m.state_talking,
+  wrap_up: m.state_wrap_up,
+  logged_out: m.state_logged_out,
+};
+
+const REASONS: Words = {
+  break: m.reason_break,
+  lunch: m.reason_lunch,
+  meeting: m.reason_meeting,
+  training: m.reason_training,
+  paperwork: m.reason_paperwork,
+  wrap_up_timeout: m.reason_wrap_up_timeout,
+  preview_timeout: m.reason_preview_timeout,
+  signed_in: m.reason_signed_in,
+  cancelled: m.reason_cancelled,
+  seat_lost: m.reason_seat_lost,
+  link_lost: m.reason_link_lost,
+};
+
+export const BREAKS = ['break', 'lunch', 'meeting', 'training', 'paperwork'] as const;
+
+const RESULTS: Words = {
+  busy: m.result_busy,
+  no_answer: m.result_no_answer,
+  unavailable: m.result_unavailable,
+  rejected: m.result_rejected,
+  unwanted: m.result_unwanted,
+  invalid_number: m.result_invalid_number,
+  machine: m.result_machine,
+  fax: m.result_fax,
+  trunk_failure: m.result_trunk_failure,
+  false_answer: m.result_false_answer,
+  agent_cancelled: m.result_agent_cancelled,
+  one_way_audio: m.result_one_way_audio,
+  system_failure: m.result_system_failure,
+  connected: m.result_connected,
+};
+
+const KINDS: Words = {
+  mobile: m.kind_mobile,
+  work: m.kind_work,
+  home: m.kind_home,
+  landline: m.kind_landline,
+};
+
+const WAITS: Words = {
+  no_leads: m.waiting_no_leads,
+  outside_hours: m.waiting_outside_hours,
+  campaign_paused: m.waiting_campaign_paused,
+  skip_limit: m.waiting_skip_limit,
+};
+
+const PROBLEMS: Words = {
+  stale_token: m.problem_stale_token,
+  wrong_state: m.problem_wrong_state,
+  overload: m.problem_overload,
+  outside_hours: m.problem_outside_hours,
+  suppressed: m.problem_suppressed,
+  no_seat: m.problem_no_seat,
+  skip_limit: m.problem_skip_limit,
+  not_sent: m.problem_not_sent,
+};
+
+const plain = (key: string) => key.replaceAll('_', ' ');
+
+export const state_name = (kind: string) => STATES[kind]?.() ?? plain(kind);
+export const reason_name = (key: string) => REASONS[key]?.() ?? plain(key);
+export const result_name = (key: string) => RESULTS[key]?.() ?? plain(key);
+export const kind_name = (key: string) => KINDS[key]?.() ?? m.kind_other();
+export const waiting_text = (reason: string) => WAITS[reason]?.() ?? m.waiting_other({ reason: plain(reason) });
+export const problem_text = (rule: string | null | undefined) => (rule ? (PROBLEMS[rule]?.() ?? null) : null);
