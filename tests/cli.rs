@@ -97,6 +97,16 @@ fn leads_are_imported_explained_and_exported() {
         "the bad number is named by its line"
     );
 
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(dir.path().join("state"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(
+        mode & 0o777,
+        0o700,
+        "customers are for the owner's eyes only"
+    );
     let counts = good(dir.path(), &["explain", "campaign", "demo"]);
     assert_eq!(
         counts.split_whitespace().collect::<Vec<_>>(),

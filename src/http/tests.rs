@@ -96,7 +96,7 @@ async fn play_engine(
                 note
             }
             Input::Desk { agent, reply } => {
-                let _ = reply.send(desks.clone());
+                let _ = reply.send(Some(desks.clone()));
                 format!("desk {agent}")
             }
             Input::Presence {
@@ -129,7 +129,8 @@ async fn play_engine(
                 continue;
             }
             Input::Drain => "drain".to_owned(),
-            Input::Shutdown => return,
+            Input::Crm { .. } => continue,
+            Input::Shutdown { .. } => return,
         };
         let _ = told.send(note);
     }
