@@ -56,9 +56,44 @@ impl Demo {
             let bound = Bound::bind(&config).await?;
             let leads = first_leads(&config)?;
             let up = Up::start(works, Arc::clone(&config), bound).await?;
-            print!("{}", welcome(&config, &up, carrier.local_addr(), leads));
+            print!(
+                "{}",
+                self.welcome(&config, &up, carrier.local_addr(), leads)
+            );
             up.until_told().await
         })
+    }
+
+    fn welcome(&self, config: &Config, up: &Up, carrier: SocketAddr, leads: u64) -> String {
+        let mut text = format!(
+            "Foredial demo: {}\n\nSign in (each link works once, for ten minutes):\n",
+            up.url()
+        );
+        for agent in &config.agents {
+            let token = up
+                .site
+                .links
+                .issue(&AgentId::new(&agent.id), import::utc_now());
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "  {:<12} {}/signin?token={token}",
+                agent.name,
+                up.url()
+            );
+        }
+        let _ = write!(
+            text,
+            "\nSIP {}, carrier {carrier}; {leads} new leads. More links: foredial ctl --dir {} sign-in {}\n\
+         Stop with Ctrl-C.\n",
+            up.sip,
+            self.dir.display(),
+            config
+                .agents
+                .first()
+                .map_or("AGENT", |agent| agent.id.as_str()),
+        );
+        text
     }
 }
 
@@ -94,37 +129,6 @@ fn first_leads(config: &Config) -> Result<u64, Failure> {
         "leads.csv".to_owned(),
     )?;
     Ok(outcome.leads)
-}
-
-fn welcome(config: &Config, up: &Up, carrier: SocketAddr, leads: u64) -> String {
-    let mut text = format!(
-        "Foredial demo: {}\n\nSign in (each link works once, for ten minutes):\n",
-        up.url()
-    );
-    for agent in &config.agents {
-        let token = up
-            .site
-            .links
-            .issue(&AgentId::new(&agent.id), import::utc_now());
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "  {:<12} {}/signin?token={token}",
-            agent.name,
-            up.url()
-        );
-    }
-    let _ = write!(
-        text,
-        "\nSIP {}, carrier {carrier}; {leads} new leads. More links: foredial ctl --dir DIR sign-in {}\n\
-         Stop with Ctrl-C.\n",
-        up.sip,
-        config
-            .agents
-            .first()
-            .map_or("AGENT", |agent| agent.id.as_str()),
-    );
-    text
 }
 
 /// The address, or one like it with a free port.

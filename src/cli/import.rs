@@ -134,6 +134,15 @@ pub(super) fn import(
 
 /// The database of `config`, with the campaigns' rules.
 fn open(config: &Config) -> Result<Db, Failure> {
+    config.state.make_folder().map_err(|error| {
+        Failure::new(
+            format!(
+                "the folder {} cannot be made: {error}",
+                config.state.folder.display()
+            ),
+            "choose another one",
+        )
+    })?;
     if let Some(folder) = config.store.path.parent() {
         std::fs::create_dir_all(folder).map_err(|error| {
             Failure::new(

@@ -78,7 +78,7 @@ pub(super) struct Bound {
 
 impl Bound {
     pub(super) async fn bind(config: &Config) -> Result<Bound, Failure> {
-        std::fs::create_dir_all(&config.state.folder).map_err(|error| {
+        config.state.make_folder().map_err(|error| {
             let what = format!(
                 "[state] folder = \"{}\" cannot be made: {error}",
                 config.state.folder.display()
