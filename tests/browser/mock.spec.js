@@ -170,6 +170,20 @@ describe('the card', () => {
     assert.match(await desk.at('toast').textContent(), /moved on/);
   });
 
+  test('the gate speaks the agent\'s language', async () => {
+    await preview();
+    assert.match(await desk.at('phone-2').textContent(), /outside calling hours, called often enough today/);
+    mock.desk.gate = 'Refused by: cap_week. Possible from 2027-01-01T00:00:00Z.';
+    await armed('dial');
+    await desk.key('Space');
+    await desk.at('toast').filter({ hasText: 'called often enough this week' }).waitFor();
+    await desk.at('language-switch').click();
+    await armed('dial');
+    await desk.key('Space');
+    await desk.at('toast').filter({ hasText: '本周拨打次数已达上限' }).waitFor();
+    assert.equal(mock.desk.state.kind, 'previewing');
+  });
+
   test('a callback needs its time, at the customer', async () => {
     await talk();
     await armed('hang_up');
