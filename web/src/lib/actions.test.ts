@@ -53,6 +53,8 @@ test('what an outcome needs before it is saved', () => {
 
 test('the first number that may be called is offered', () => {
   expect(first_phone(card)?.id).toBe(2);
+  expect(first_phone({ ...card, phones: [phone(2), { ...phone(3), suggested: true }] })?.id).toBe(3);
+  expect(first_phone({ ...card, phones: [{ ...phone(1, false), suggested: true }, phone(2)] })?.id).toBe(2);
   expect(first_phone({ ...card, phones: [phone(1, false)] })?.id).toBe(1);
   expect(first_phone(null)).toBeNull();
 });

@@ -249,7 +249,7 @@ class App {
 
   #complain(problem: Problem): void {
     const title = m.problem_title();
-    const text = problem_text(problem.rule) ?? problem.detail ?? problem.title;
+    const text = problem_text(problem);
     this.#toast_id += 1;
     const id = this.#toast_id;
     this.toasts = [...this.toasts.filter((toast) => toast.text !== text), { id, title, text }].slice(-TOASTS_MOST);

@@ -39,8 +39,9 @@ export function city_of(place: Place, locale: Locale = 'en'): string {
   if (locale === 'zh' && place.time_zone) return zone_name(place.time_zone) ?? place.time_zone;
   const name = place.time_zone?.split('/').at(-1)?.replaceAll('_', ' ');
   if (name) return name;
-  const sign = place.utc_offset_s < 0 ? '\u2212' : '+';
-  const minutes = Math.abs(place.utc_offset_s) / 60;
+  const offset_s = place.utc_offset_s ?? 0;
+  const sign = offset_s < 0 ? '\u2212' : '+';
+  const minutes = Math.abs(offset_s) / 60;
   return `UTC${sign}${Math.floor(minutes / 60)}${minutes % 60 ? `:${String(minutes % 60).padStart(2, '0')}` : ''}`;
 }
 
