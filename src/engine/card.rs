@@ -224,6 +224,7 @@ impl Card {
 pub(super) fn ended_call(attempt: &AttemptView) -> Value {
     json!({
         "id": attempt.attempt.to_string(),
+        "phone": attempt.phone.0,
         "state": "ended",
         "started_ms": attempt.created_at.0,
         "ringing_ms": attempt.alerting_at.map(|at| at.0),

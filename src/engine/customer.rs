@@ -32,6 +32,7 @@ pub(super) struct Call {
     pub attempt: AttemptId,
     pub agent: AgentId,
     pub token: FenceToken,
+    pub phone: PhoneId,
     pub key: String,
     pub campaign: Arc<Campaign>,
     pub trunk: Trunk,
@@ -149,6 +150,7 @@ impl Call {
         };
         json!({
             "id": self.id.to_string(),
+            "phone": self.phone.0,
             "state": self.state_name(),
             "started_ms": self.created.0,
             "ringing_ms": self.ringing.map(|at| at.0),
@@ -260,6 +262,7 @@ impl Switch {
                 attempt,
                 agent: agent.clone(),
                 token,
+                phone: phone.id,
                 key,
                 campaign,
                 trunk,

@@ -120,7 +120,8 @@ impl Switch {
 
     pub(super) fn seat_media_lost(&mut self, now: Now, leg: LegId) {
         if let Some(session) = self.seat_session(leg) {
-            self.sip.hang_up(now, session, Some("media lost"));
+            self.sip
+                .hang_up(now, session, Some("SIP;text=\"media lost\""));
             self.seat_gone(now, session, true);
         }
     }
@@ -183,7 +184,8 @@ impl Switch {
         self.accepted_seats.remove(&leg);
         self.media(MediaCommand::CloseLeg { leg });
         if self.sessions.remove(&session).is_some() {
-            self.sip.hang_up(now, session, Some("seat taken elsewhere"));
+            self.sip
+                .hang_up(now, session, Some("SIP;text=\"replaced\""));
         }
         if let Some(call) = self.live_call(agent).map(|call| call.id) {
             self.agent_leg_gone(call);

@@ -247,7 +247,7 @@ impl Switch {
             self.hang_up_customer(now, id, result, "the switch was stopped");
         }
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
-            self.sip.hang_up(now, session, Some("switch stopped"));
+            self.sip.hang_up(now, session, Some("SIP;text=\"stopped\""));
         }
     }
 }
