@@ -206,7 +206,7 @@ impl Switch {
         let seat = self.desks.get(agent).and_then(|desk| desk.seat.live_leg());
         let call = self.live_call_mut(agent)?;
         call.controls.muted = on;
-        call.note_mute(now.utc, on);
+        call.mute.set(on, now.utc);
         if let Some(leg) = seat {
             self.media(MediaCommand::Mute { leg, on });
         }
