@@ -36,9 +36,13 @@ struct Question {
 #[serde(tag = "ask", rename_all = "snake_case")]
 enum Ask {
     /// Every call to a number: its state and what was heard.
-    Calls { number: String },
+    Calls {
+        number: String,
+    },
     /// Every message of calls to a number.
-    Journal { number: String },
+    Journal {
+        number: String,
+    },
     HangUp {
         call_id: String,
     },

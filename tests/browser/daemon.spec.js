@@ -91,7 +91,7 @@ describe('foredial run', () => {
   let daemon;
 
   before(async () => {
-    far_end = await FarEnd.start({ voice_hz: CUSTOMER_HZ, listen_hz: BOTH_HZ, answer_after_ms: 500, crm_delay_ms: 400 });
+    far_end = await FarEnd.start({ voice_hz: CUSTOMER_HZ, listen_hz: BOTH_HZ, answer_after_ms: 500, crm_delay_ms: 2_000 });
     const agents = Object.entries(AGENTS).map(([id, leads]) => ({ id, name: id, leads }));
     daemon = await run({ far_end, agents });
   });
@@ -141,6 +141,7 @@ describe('foredial run', () => {
 
     await desk.primary('ready');
     await desk.state('previewing');
+    assert.equal(await desk.at('crm').getAttribute('data-status'), 'loading'); // the card does not wait for the CRM
     assert.equal(await desk.at('card-name').textContent(), 'Grace Lin');
     const number = await desk.at('phones').locator('b').textContent();
     assert.match(number, /^\+86 138 \*{4} 8001$/);
@@ -151,7 +152,6 @@ describe('foredial run', () => {
     assert.match(there, /Shanghai/);
     assert.match(await desk.at('script').textContent(), /speaking with Grace Lin\? It is about your water filter\./);
     assert.match(await desk.at('field-product').textContent(), /water filter/);
-    assert.equal(await desk.at('crm').getAttribute('data-status'), 'loading'); // the card does not wait for the CRM
     await desk.page.locator('[data-testid=crm][data-status=ready]').waitFor();
     assert.match(await desk.at('crm').textContent(), /Tier/);
     const whole = JSON.stringify(await desk.desk());
@@ -184,7 +184,6 @@ describe('foredial run', () => {
     await armed(desk, 'save');
     await desk.primary('save');
     await desk.page.getByTestId('card-name').filter({ hasText: 'Henry Tao' }).waitFor();
-    assert.equal(await desk.at('notes').count() && (await desk.at('notes').inputValue()), '');
 
     await desk.at('recent-open').click();
     const row = desk.at('recent-row').first();
