@@ -26,8 +26,7 @@ impl Switch {
                 "The phone still rings.",
             ));
         }
-        call.controls.held = on;
-        call.hold.set(on, now.utc);
+        call.progress.hold(on, now.utc);
         let id = call.id;
         let seat = self.desks.get(agent).and_then(|desk| desk.seat.live_leg());
         match seat {
@@ -42,21 +41,22 @@ impl Switch {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
-        let (leg, controls) = (call.leg, call.controls);
+        let (leg, volume_db) = (call.leg, call.volume_db);
+        let muted = call.progress.is_muted();
         match call.phase {
             Phase::Answered { .. } => {
                 self.media(MediaCommand::Mute {
                     leg: seat,
-                    on: controls.muted,
+                    on: muted,
                 });
                 self.media(MediaCommand::Gain {
                     leg,
-                    db: controls.volume_db as f32,
+                    db: volume_db as f32,
                 });
                 self.connect_ears(id, seat);
                 self.record_with(id, seat);
             }
-            Phase::Inviting { .. } if call.early_media => {
+            Phase::Inviting { .. } if call.progress.early_media => {
                 self.media(MediaCommand::Listen {
                     leg: seat,
                     to: Source::Leg(leg),
@@ -77,7 +77,7 @@ impl Switch {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
-        let (leg, held) = (call.leg, call.controls.held);
+        let (leg, held) = (call.leg, call.progress.is_held());
         let (customer, agent) = match held {
             true => (Source::Music, Source::Silence),
             false => (Source::Leg(seat), Source::Leg(leg)),

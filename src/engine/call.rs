@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::resolved::{Campaign, Trunk};
 use super::switch::ReplyId;
+use crate::call::progress::Progress;
 use crate::call::result::CallResult;
 use crate::id::{AgentId, AttemptId, CallId, FenceToken, LegId, PhoneId};
 use crate::now::UtcMs;
@@ -28,25 +29,14 @@ pub(super) struct Call {
     pub leg: LegId,
     pub port: u16,
     pub phase: Phase,
-    pub controls: Controls,
-    pub created: UtcMs,
-    pub ringing: Option<UtcMs>,
-    pub answered: Option<UtcMs>,
+    pub progress: Progress,
+    /// How loud the agent hears the customer.
+    pub volume_db: i32,
     pub recording: Recording,
     /// The INVITE's identity in its stored form.
     pub plan: String,
     /// Offers and answers on the trunk's side.
     pub sdp: Negotiation,
-    pub hold: Span,
-    pub mute: Span,
-    pub early_media: bool,
-}
-
-/// How long something was on, in all.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
-    since: Option<UtcMs>,
-    total_ms: u64,
 }
 
 pub(super) enum Phase {
@@ -62,19 +52,13 @@ pub(super) enum Phase {
         ring_until: Instant,
     },
     /// The customer is on the line.
-    Answered { session: SessionId },
+    Answered {
+        session: SessionId,
+    },
     Ended {
-        at: UtcMs,
         result: CallResult,
         detail: String,
     },
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Controls {
-    pub muted: bool,
-    pub held: bool,
-    pub volume_db: i32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,42 +92,31 @@ impl Call {
     /// What its steps do not tell of the call's time.
     pub fn spans(&self) -> Spans {
         Spans {
-            hold_ms: self.hold.total_ms,
-            mute_ms: self.mute.total_ms,
-            early_media: self.early_media,
-        }
-    }
-
-    fn state_name(&self) -> &'static str {
-        match self.phase {
-            Phase::Committing { .. } => "dialing",
-            Phase::Inviting { .. } if self.ringing.is_none() => "dialing",
-            Phase::Inviting { .. } => "ringing",
-            Phase::Answered { .. } if self.controls.held => "held",
-            Phase::Answered { .. } => "talking",
-            Phase::Ended { .. } => "ended",
+            hold_ms: self.progress.hold_ms(),
+            mute_ms: self.progress.mute_ms(),
+            early_media: self.progress.early_media,
         }
     }
 
     /// As a page shows it.
     pub fn picture(&self) -> Value {
-        let (ended, result, detail) = match &self.phase {
-            Phase::Ended { at, result, detail } => {
-                (Some(at.0), Some(result.name()), Some(detail.as_str()))
-            }
-            _ => (None, None, None),
+        let (result, detail) = match &self.phase {
+            Phase::Ended { result, detail } => (Some(result.name()), Some(detail.as_str())),
+            _ => (None, None),
         };
+        let progress = &self.progress;
+        let ms = |at: Option<UtcMs>| at.map(|at| at.0);
         json!({
             "id": self.id.to_string(),
             "phone": self.phone.0,
-            "state": self.state_name(),
-            "started_ms": self.created.0,
-            "ringing_ms": self.ringing.map(|at| at.0),
-            "answered_ms": self.answered.map(|at| at.0),
-            "ended_ms": ended,
-            "muted": self.controls.muted,
-            "held": self.controls.held,
-            "volume_db": self.controls.volume_db,
+            "state": self.progress.state().name(),
+            "started_ms": self.progress.created.0,
+            "ringing_ms": ms(progress.ringing_at()),
+            "answered_ms": ms(progress.answered_at()),
+            "ended_ms": ms(progress.ended_at()),
+            "muted": progress.is_muted(),
+            "held": progress.is_held(),
+            "volume_db": self.volume_db,
             "recording": self.is_recording() && !self.is_ended(),
             "recording_failed": self.recording == Recording::Failed,
             "recording_ready": self.recording == Recording::Done,
@@ -159,17 +132,8 @@ impl Call {
             "agent": self.agent.as_str(),
             "campaign": self.campaign.id.as_str(),
             "trunk": self.trunk.id.as_str(),
-            "state": self.state_name(),
-            "started_ms": self.created.0,
+            "state": self.progress.state().name(),
+            "started_ms": self.progress.created.0,
         })
-    }
-}
-
-impl Span {
-    pub fn set(&mut self, on: bool, at: UtcMs) {
-        if let Some(since) = self.since.take() {
-            self.total_ms += at.ms_since(since);
-        }
-        self.since = on.then_some(at);
     }
 }

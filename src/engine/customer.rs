@@ -16,7 +16,7 @@ use crate::store::{self, AttemptStep};
 impl Switch {
     pub(super) fn customer_event(&mut self, now: Now, id: CallId, event: SipEvent) {
         match event {
-            SipEvent::Provisional { status, body, .. } => self.provisional(now, id, status, body),
+            SipEvent::Provisional { body, .. } => self.provisional(now, id, body),
             SipEvent::Answered {
                 session,
                 dialog,
@@ -59,7 +59,7 @@ impl Switch {
         }
     }
 
-    fn provisional(&mut self, now: Now, id: CallId, status: u16, body: Option<Body>) {
+    fn provisional(&mut self, now: Now, id: CallId, body: Option<Body>) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
@@ -68,13 +68,10 @@ impl Switch {
         }
         let (attempt, leg, agent) = (call.attempt, call.leg, call.agent.clone());
         let dialog = call.plan.clone();
-        let first_ring = status > 100 && call.ringing.is_none();
-        if first_ring {
-            call.ringing = Some(now.utc);
-        }
+        let first_ring = call.progress.ring(now.utc);
         let agreed = body.and_then(|body| agree(&mut call.sdp, &body));
         let early_media = agreed.is_some();
-        call.early_media |= early_media;
+        call.progress.early_media |= early_media;
         if first_ring {
             self.desk(&agent);
             self.step(attempt, AttemptStep::Alerting { dialog });
@@ -112,7 +109,7 @@ impl Switch {
             None => call.sdp.agreed().copied(),
         };
         call.phase = Phase::Answered { session };
-        call.answered = Some(now.utc);
+        call.progress.answer(now.utc);
         let (attempt, agent, leg) = (call.attempt, call.agent.clone(), call.leg);
         self.counters.answered += 1;
         if let Some(desk) = self.desk(&agent) {
@@ -155,7 +152,7 @@ impl Switch {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
-        let result = CallResult::from_final(status, reason.q850, call.ringing.is_some(), None)
+        let result = CallResult::from_final(status, reason.q850, call.progress.has_alerted(), None)
             .with_reason_text(reason.text.as_deref().unwrap_or_default());
         let ending = Ending {
             result,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 
-use super::call::{Call, Controls, Phase, Recording, Span};
+use super::call::{Call, Phase, Recording};
 use super::commands::{no_card, wrong_state};
 use super::ending::Ending;
 use super::handle::Problem;
@@ -15,6 +15,7 @@ use super::resolved::{Campaign, Trunk};
 use super::switch::{LegOf, ReplyId, SessionOf, Switch, sdp_body};
 use super::writes::Write;
 use crate::agent::state::State;
+use crate::call::progress::Progress;
 use crate::call::result::CallResult;
 use crate::dialer::gate::Origination;
 use crate::id::{AgentId, AttemptId, CallId, FenceToken, PhoneId, TrunkId};
@@ -111,16 +112,11 @@ impl Switch {
                 leg,
                 port,
                 phase,
-                controls: Controls::default(),
-                created: now.utc,
-                ringing: None,
-                answered: None,
+                progress: Progress::new(now.utc),
+                volume_db: 0,
                 recording: Recording::Off,
                 plan: plan_text,
                 sdp,
-                hold: Span::default(),
-                mute: Span::default(),
-                early_media: false,
             },
         );
         self.attempts.insert(attempt, call);
@@ -218,7 +214,6 @@ impl Switch {
         };
         let ring_until = now.instant + Duration::from_millis(call.campaign.rules.ring_limit_ms);
         let placeholder = Phase::Ended {
-            at: now.utc,
             result: CallResult::SystemFailure,
             detail: String::new(),
         };

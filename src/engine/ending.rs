@@ -32,7 +32,7 @@ impl Switch {
         match &mut call.phase {
             Phase::Committing { given_up, .. } => *given_up = true,
             Phase::Inviting { .. } => {
-                let (status, alerted) = (487, call.ringing.is_some());
+                let (status, alerted) = (487, call.progress.has_alerted());
                 let result =
                     CallResult::from_final(status, None, alerted, Some(CancelledBy::Agent));
                 self.hang_up_customer(
@@ -77,10 +77,8 @@ impl Switch {
             return;
         }
         let answered = call.is_answered();
-        call.hold.set(false, now.utc);
-        call.mute.set(false, now.utc);
+        call.progress.end(now.utc);
         call.phase = Phase::Ended {
-            at: now.utc,
             result: ending.result,
             detail: ending.detail.clone(),
         };

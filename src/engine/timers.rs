@@ -140,7 +140,7 @@ impl Switch {
         let Some(call) = self.live_call(agent) else {
             return;
         };
-        let (id, alerted) = (call.id, call.ringing.is_some());
+        let (id, alerted) = (call.id, call.progress.has_alerted());
         match call.phase {
             Phase::Answered { .. } => {
                 self.hang_up_customer(
@@ -211,7 +211,7 @@ impl Switch {
             .calls
             .values()
             .filter(|call| matches!(call.phase, Phase::Inviting { ring_until, .. } if ring_until <= now.instant))
-            .map(|call| (call.id, call.ringing.is_some()))
+            .map(|call| (call.id, call.progress.has_alerted()))
             .collect();
         for (id, alerted) in over {
             let result = CallResult::from_final(487, None, alerted, Some(CancelledBy::RingLimit));
@@ -255,7 +255,7 @@ impl Switch {
             .calls
             .values()
             .filter(|call| !call.is_ended())
-            .map(|call| (call.id, call.is_answered(), call.ringing.is_some()))
+            .map(|call| (call.id, call.is_answered(), call.progress.has_alerted()))
             .collect();
         for (id, answered, alerted) in live {
             let result = match answered {

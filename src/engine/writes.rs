@@ -417,7 +417,7 @@ impl Switch {
     fn disposed(&mut self, now: Now, agent: &AgentId, token: FenceToken, automatic: bool) {
         let answered = self
             .call_on_desk(agent)
-            .is_some_and(|call| call.answered.is_some());
+            .is_some_and(|call| call.progress.answered_at().is_some());
         let Some(desk) = self.desk(agent) else { return };
         let Some(card) = desk.card.take_if(|card| card.token == token) else {
             return;
