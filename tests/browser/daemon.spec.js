@@ -119,8 +119,10 @@ describe('foredial run', () => {
   }
 
   async function both_hear(desk, agent) {
-    const here = await until_sound(() => heard(desk.page, BOTH_HZ), (level) => level.tone_db[CUSTOMER_HZ] > AUDIBLE_DB);
-    const there = await until_sound(() => far_end.hears(number_of(agent)), (level) => level.tone_db[AGENT_HZ] > AUDIBLE_DB);
+    const [here, there] = await Promise.all([
+      until_sound(() => heard(desk.page, BOTH_HZ), (level) => level.tone_db[CUSTOMER_HZ] > AUDIBLE_DB),
+      until_sound(() => far_end.hears(number_of(agent)), (level) => level.tone_db[AGENT_HZ] > AUDIBLE_DB),
+    ]);
     return { here, there };
   }
 
@@ -203,6 +205,7 @@ describe('foredial run', () => {
     const muted = await span(desk, async () => {
       const [there, here] = await Promise.all([far_end.hears(number_of('muting'), 1_000), heard(desk.page, BOTH_HZ)]);
       console.log(`muted: carrier hears ${there.all_db.toFixed(1)} dB, page hears ${here.tone_db[CUSTOMER_HZ].toFixed(1)} dB`);
+      assert.ok(there.ms >= 1_000, 'packets of silence, not a dead line');
       assert.ok(there.all_db < SILENT_DB);
       assert.ok(here.tone_db[CUSTOMER_HZ] > AUDIBLE_DB);
     });
@@ -243,7 +246,7 @@ describe('foredial run', () => {
       await desk.at('volume').fill(String(db));
       await desk.page.waitForFunction((db) => window.foredial.desk.call.volume_db === db, db);
       let level;
-      const when = await span(desk, async () => (level = (await heard(desk.page, BOTH_HZ)).tone_db[CUSTOMER_HZ]));
+      const when = await span(desk, async () => (level = (await heard(desk.page, BOTH_HZ, 2_000)).steady_db[CUSTOMER_HZ]));
       return { level, when };
     };
     const before = await at_volume(0);

@@ -1,6 +1,9 @@
 // What a page really plays and sends: Goertzel power of a stream, measured inside the browser.
 
-/** Runs in the page. Levels in dBFS of each tone, and of everything together, over `ms` of the stream. */
+/**
+ * Runs in the page. Levels in dBFS of each tone, and of everything together, over `ms` of the stream. `steady_db` is the
+ * median over blocks of 85 ms: a busy machine that loses a block between two others does not change it.
+ */
 async function measure({ of, hz, ms }) {
   const stream = of === 'remote' ? window.foredial.phone.remoteStream : of === 'local' ? window.foredial.phone.localStream : window.seat.remote;
   if (!stream) throw new Error(`no ${of} stream`);
@@ -8,8 +11,8 @@ async function measure({ of, hz, ms }) {
   await context.resume();
   const source = context.createMediaStreamSource(stream);
   const tap = context.createScriptProcessor(4096, 1, 1);
-  const samples = [];
-  tap.onaudioprocess = ({ inputBuffer }) => samples.push(...inputBuffer.getChannelData(0));
+  const blocks = [];
+  tap.onaudioprocess = ({ inputBuffer }) => blocks.push(inputBuffer.getChannelData(0).slice());
   source.connect(tap);
   tap.connect(context.destination); // it outputs silence; unconnected it would not run
   await new Promise((done) => setTimeout(done, ms + 150));
@@ -17,18 +20,26 @@ async function measure({ of, hz, ms }) {
   tap.disconnect();
   const rate = context.sampleRate;
   await context.close();
-  const kept = samples.slice(Math.floor(rate * 0.1)); // the jitter buffer's first samples are a ramp
+  blocks.splice(0, 2); // the jitter buffer's first samples are a ramp
+  const kept = blocks.flatMap((block) => [...block]);
+  // Nothing measured is not silence.
+  if (kept.length < (rate * ms) / 2_000) throw new Error(`the browser kept only ${kept.length} samples of ${ms} ms`);
   const db = (power) => 10 * Math.log10(power + 1e-12);
-  const tone = (frequency) => {
+  const tone = (kept, frequency) => {
     const k = 2 * Math.cos((2 * Math.PI * frequency) / rate);
     let [a, b] = [0, 0];
     for (const sample of kept) [a, b] = [sample + k * a - b, a];
     return db((2 * (a * a + b * b - k * a * b)) / kept.length ** 2); // mean power of that sine
   };
+  const steady = (frequency) => {
+    const levels = blocks.map((block) => tone(block, frequency)).sort((a, b) => a - b);
+    return levels[Math.floor(levels.length / 2)];
+  };
   return {
     samples: kept.length,
     all_db: db(kept.reduce((sum, sample) => sum + sample * sample, 0) / Math.max(1, kept.length)),
-    tone_db: Object.fromEntries(hz.map((frequency) => [frequency, tone(frequency)])),
+    tone_db: Object.fromEntries(hz.map((frequency) => [frequency, tone(kept, frequency)])),
+    steady_db: Object.fromEntries(hz.map((frequency) => [frequency, steady(frequency)])),
   };
 }
 
