@@ -22,10 +22,10 @@
 //! middle peer       -> id sdp media
 //! middle engine     -> now id sip sdp media call agent leads dialer event stats store net rtpio peer
 //! middle connector  -> now id leads event store engine
-//! top    config     -> sip sdp media agent leads dialer stats store net rtpio peer engine connector
+//! top    config     -> id sip sdp media agent leads dialer stats store net rtpio peer engine connector
 //! top    http       -> now id call agent leads dialer event stats store net engine connector config
 //! top    demo       -> sip sdp media net rtpio config
-//! top    cli        -> now id leads store engine connector config http demo
+//! top    cli        -> now id sip media dialer leads store net engine connector config http demo
 //! ```
 #![deny(unsafe_code)]
 

@@ -19,14 +19,20 @@ impl Now {
     /// The same reading `by` later, on both clocks.
     #[must_use]
     pub fn plus(self, by: Duration) -> Now {
-        Now { instant: self.instant + by, utc: self.utc.plus(by) }
+        Now {
+            instant: self.instant + by,
+            utc: self.utc.plus(by),
+        }
     }
 }
 
 impl UtcMs {
     #[must_use]
     pub fn plus(self, by: Duration) -> UtcMs {
-        UtcMs(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+        UtcMs(
+            self.0
+                .saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// Whole milliseconds from `earlier` to `self`, never negative.

@@ -13,19 +13,21 @@ use support::browser::Browser;
 use webrtc::rtp_transceiver::RTCRtpTransceiverDirection as Direction;
 
 async fn connect(bench: &Bench, leg: LegId, law: Law) -> Browser {
-    let mut browser = Browser::new().await.expect("a browser");
+    let browser = Browser::new().await.expect("a browser");
     let offer = browser.offer().await.expect("an offer");
     let answer = bench.offer(leg, offer, law).expect("an answer");
     browser
         .accept(&answer)
         .await
         .expect("the browser takes the answer");
-    browser.connected().await.expect("connected");
+    if let Err(error) = browser.connected().await {
+        panic!("{error} {:#?}", bench.snapshot());
+    }
     assert!(bench.wait(PeerEvent::Connected { leg }).await);
     browser
 }
 
-async fn reoffer(bench: &Bench, browser: &mut Browser, leg: LegId, direction: Direction) -> String {
+async fn reoffer(bench: &Bench, browser: &Browser, leg: LegId, direction: Direction) -> String {
     browser.set_direction(direction).await.expect("a direction");
     let offer = browser.offer().await.expect("a re-offer");
     let answer = bench.offer(leg, offer, Law::Mu).expect("an answer");
@@ -76,7 +78,7 @@ async fn a_browser_connects_and_audio_flows_both_ways() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_other_law_is_taken_if_the_browser_has_no_other() {
     let bench = Bench::start();
-    let mut browser = Browser::speaking(support::ear::Law::A)
+    let browser = Browser::speaking(support::ear::Law::A)
         .await
         .expect("a browser");
     let offer = browser.offer().await.expect("an offer");
@@ -120,25 +122,25 @@ async fn legs_share_one_port_and_hear_only_their_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn hold_and_resume_mirror_the_browsers_direction() {
     let bench = Bench::start();
-    let mut browser = connect(&bench, LEG, Law::Mu).await;
+    let browser = connect(&bench, LEG, Law::Mu).await;
     browser.speak(440);
     bench.speak(LEG, 1_000.0);
     assert!(browser.hears(1_000.0).await);
 
-    let answer = reoffer(&bench, &mut browser, LEG, Direction::Sendonly).await;
+    let answer = reoffer(&bench, &browser, LEG, Direction::Sendonly).await;
     assert!(answer.contains("a=recvonly\r\n"), "{answer}");
     tokio::time::sleep(Duration::from_millis(100)).await;
     let silent = browser.hear(HALF_SECOND).await;
     assert_eq!(silent.packets, 0, "we send nothing to who only sends");
     assert!(bench.hear(LEG, HALF_SECOND).await.packets >= 20);
 
-    let answer = reoffer(&bench, &mut browser, LEG, Direction::Inactive).await;
+    let answer = reoffer(&bench, &browser, LEG, Direction::Inactive).await;
     assert!(answer.contains("a=inactive\r\n"), "{answer}");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(bench.hear(LEG, HALF_SECOND).await.packets, 0);
     assert_eq!(bench.link(LEG), Some(LinkState::Connected));
 
-    let answer = reoffer(&bench, &mut browser, LEG, Direction::Sendrecv).await;
+    let answer = reoffer(&bench, &browser, LEG, Direction::Sendrecv).await;
     assert!(answer.contains("a=sendrecv\r\n"), "{answer}");
     browser.listen_anew();
     assert!(browser.hears(1_000.0).await);
@@ -147,12 +149,12 @@ async fn hold_and_resume_mirror_the_browsers_direction() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ice_restart_keeps_the_leg() {
     let bench = Bench::start();
-    let mut browser = connect(&bench, LEG, Law::Mu).await;
+    let browser = connect(&bench, LEG, Law::Mu).await;
     bench.speak(LEG, 1_000.0);
     assert!(browser.hears(1_000.0).await);
     let before = bench.snapshot().legs[0].remote;
     browser.restart_ice().await.expect("a restart");
-    let answer = reoffer(&bench, &mut browser, LEG, Direction::Sendrecv).await;
+    let answer = reoffer(&bench, &browser, LEG, Direction::Sendrecv).await;
     assert!(answer.contains("a=ice-ufrag:"));
     browser.speak(440);
     browser.listen_anew();

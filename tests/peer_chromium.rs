@@ -52,9 +52,20 @@ async fn report(State(desk): State<Desk>, body: String) {
 fn chromium(url: &str, profile: &std::path::Path) -> Option<Chromium> {
     let program = std::env::var("CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
     let child = Command::new(program)
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"])
-        .args(["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"])
-        .args(["--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage"])
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+        ])
+        .args([
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+        ])
+        .args([
+            "--autoplay-policy=no-user-gesture-required",
+            "--disable-dev-shm-usage",
+        ])
         .arg(format!("--user-data-dir={}", profile.display()))
         .arg(url)
         .stdout(Stdio::null())
@@ -71,8 +82,13 @@ async fn chromium_talks_holds_resumes_and_restarts_ice() {
         .route("/", get(|| async { Html(PAGE) }))
         .route("/offer", post(offer))
         .route("/report", post(report))
-        .with_state(Desk { bench: bench.clone(), reports });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        .with_state(Desk {
+            bench: bench.clone(),
+            reports,
+        });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move { axum::serve(listener, router).await });
     let profile = tempfile::tempdir().expect("a folder");
@@ -84,7 +100,12 @@ async fn chromium_talks_holds_resumes_and_restarts_ice() {
     let report = tokio::time::timeout(Duration::from_secs(60), inbox.recv()).await;
     let report = report.expect("a report within a minute").expect("a report");
     if let Ok(folder) = std::env::var("FOREDIAL_CAPTURE") {
-        for (number, sdp) in report["offers"].as_array().expect("offers").iter().enumerate() {
+        for (number, sdp) in report["offers"]
+            .as_array()
+            .expect("offers")
+            .iter()
+            .enumerate()
+        {
             let path = format!("{folder}/chromium_offer_{number}.sdp");
             std::fs::write(path, sdp.as_str().expect("text")).expect("written");
         }

@@ -24,19 +24,30 @@ fn crashed(manner: Manner, state: &str, later: Duration) -> World {
 
 fn results(world: &World) -> Vec<&'static str> {
     let lead = world.lead(1);
-    lead.history.iter().filter_map(|it| it.result).map(|it| it.name()).collect()
+    lead.history
+        .iter()
+        .filter_map(|it| it.result)
+        .map(|it| it.name())
+        .collect()
 }
 
 #[test]
 fn a_crash_in_mid_call_ends_the_far_leg_with_bye() {
-    let mut world =
-        crashed(Manner::Answer(Duration::from_secs(1)), "talking", Duration::from_secs(5));
+    let mut world = crashed(
+        Manner::Answer(Duration::from_secs(1)),
+        "talking",
+        Duration::from_secs(5),
+    );
     world.run_for(Duration::from_secs(2));
     assert_eq!(world.sent("BYE"), 1);
     assert_eq!(world.far.open(), 0);
     assert_eq!(results(&world), ["connected"]);
     world.sit_down("agent1");
-    assert_eq!(world.state("agent1"), "wrap_up", "her card is back, to be disposed of");
+    assert_eq!(
+        world.state("agent1"),
+        "wrap_up",
+        "her card is back, to be disposed of"
+    );
     world.dispose("agent1", "interested").expect("disposed");
 }
 
@@ -64,13 +75,16 @@ fn an_answer_that_comes_after_the_crash_is_acked_and_ended() {
 #[test]
 fn a_crash_between_the_answer_and_its_row_still_ends_the_far_leg() {
     let mut world = world(&[NUMBER]);
-    world.far.manners.insert(NUMBER.to_owned(), Manner::Answer(Duration::from_secs(1)));
+    world
+        .far
+        .manners
+        .insert(NUMBER.to_owned(), Manner::Answer(Duration::from_secs(1)));
     world.sit_down("agent1");
     world.next_card("agent1");
     world.dial("agent1").expect("the gate allows it");
     // The 200 has arrived; its row is not committed, so no ACK has left.
     world.until("talking", |world| world.call_state("agent1") == "talking");
-    assert_eq!(world.sent("ACK"), 0);
+    assert_eq!(world.sent("ACK"), 0, "{:?}", world.sent);
     world.crash();
     world.run_for(Duration::from_secs(3));
     assert_eq!(world.far.open(), 0);

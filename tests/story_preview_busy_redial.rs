@@ -15,12 +15,18 @@ const NUMBER: &str = "+8613812340001";
 fn a_busy_customer_is_called_again_and_answers() {
     let began = Instant::now();
     let mut world = world(&[NUMBER]);
-    world.far.manners.insert(NUMBER.to_owned(), Manner::Final(486, "Busy Here"));
+    world
+        .far
+        .manners
+        .insert(NUMBER.to_owned(), Manner::Final(486, "Busy Here"));
     world.sit_down("agent1");
 
     let token = world.next_card("agent1");
     assert_eq!(world.desk("agent1")["card"]["name"], "Customer 0");
-    assert_eq!(world.desk("agent1")["card"]["script"]["text"], "Hello Customer 0");
+    assert_eq!(
+        world.desk("agent1")["card"]["script"]["text"],
+        "Hello Customer 0"
+    );
     world.dial("agent1").expect("the gate allows it");
     world.until("wrap-up", |world| world.state("agent1") == "wrap_up");
     assert_eq!(world.result("agent1"), "busy");
@@ -32,7 +38,10 @@ fn a_busy_customer_is_called_again_and_answers() {
     assert_eq!(world.desk("agent1")["waiting"]["reason"], "blocked");
 
     // The customer is free again; ten minutes after the busy tone the lead is due.
-    world.far.manners.insert(NUMBER.to_owned(), Manner::Answer(Duration::from_secs(2)));
+    world
+        .far
+        .manners
+        .insert(NUMBER.to_owned(), Manner::Answer(Duration::from_secs(2)));
     world.run_for(Duration::from_secs(580));
     assert_eq!(world.state("agent1"), "ready", "not before ten minutes");
     world.until("the retry", |world| world.state("agent1") == "previewing");
@@ -51,5 +60,8 @@ fn a_busy_customer_is_called_again_and_answers() {
     assert_eq!(world.sent("BYE"), 1);
     assert_eq!(world.far.open(), 0, "the far end has no dialog left");
     assert_eq!(world.busy_legs(), 0);
-    assert!(began.elapsed() < Duration::from_secs(1), "a story costs no real time");
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "a story costs no real time"
+    );
 }

@@ -25,8 +25,12 @@ fn in_state(manner: Manner, state: &str) -> (World, u64) {
 fn all_closed(world: &mut World, result: &str) {
     world.run_for(Duration::from_secs(70));
     let lead = world.lead(1);
-    let results: Vec<&str> =
-        lead.history.iter().filter_map(|it| it.result).map(|it| it.name()).collect();
+    let results: Vec<&str> = lead
+        .history
+        .iter()
+        .filter_map(|it| it.result)
+        .map(|it| it.name())
+        .collect();
     assert_eq!(results, [result]);
     assert_eq!(world.far.open(), 0, "the far end has no dialog left");
     assert_eq!(world.busy_legs(), 0);
@@ -60,7 +64,9 @@ fn a_click_after_the_customers_bye_is_told_so() {
     let (mut world, _) = in_state(Manner::Answer(Duration::from_secs(1)), "talking");
     world.far.hang_up(NUMBER);
     world.until("wrap-up", |world| world.state("agent1") == "wrap_up");
-    let problem = world.ask("agent1", AgentCommand::HangUp).expect_err("there is no call");
+    let problem = world
+        .ask("agent1", AgentCommand::HangUp)
+        .expect_err("there is no call");
     assert_eq!((problem.status, problem.rule), (409, "no_call"));
     all_closed(&mut world, "connected");
 }
@@ -93,7 +99,10 @@ fn a_reload_in_mid_call_leaves_the_customer_with_music_for_a_moment() {
     assert_eq!(world.hears(customer), Some(Source::Music));
     world.run_for(Duration::from_millis(1_500));
     world.sit_down("agent1");
-    assert!(matches!(world.hears(customer), Some(Source::Leg(_))), "both ways again");
+    assert!(
+        matches!(world.hears(customer), Some(Source::Leg(_))),
+        "both ways again"
+    );
     assert_eq!(world.call_state("agent1"), "talking");
     assert_eq!(world.sent("BYE"), 0);
     world.ask("agent1", AgentCommand::HangUp).expect("hang up");
@@ -117,13 +126,21 @@ fn a_double_clicked_call_sends_one_invite() {
     world.sit_down("agent1");
     let token = world.next_card("agent1");
     let key = world.key();
-    let click = || AgentCommand::Dial { token, key, phone: None };
+    let click = || AgentCommand::Dial {
+        token,
+        key,
+        phone: None,
+    };
     let first = world.ask_later("agent1", click());
     let second = world.ask_later("agent1", click());
     assert_eq!(world.answer(first), Ok(()));
     assert_eq!(world.answer(second), Ok(()));
     world.until("talking", |world| world.call_state("agent1") == "talking");
-    assert_eq!(world.ask("agent1", click()), Ok(()), "the same click again, later");
+    assert_eq!(
+        world.ask("agent1", click()),
+        Ok(()),
+        "the same click again, later"
+    );
     assert_eq!(world.sent("INVITE"), 1);
 }
 
@@ -134,10 +151,16 @@ fn a_stale_token_is_refused_with_its_owner() {
     world.sit_down("agent2");
     let stale = world.next_card("agent1");
     let key = world.key();
-    world.ask("agent1", AgentCommand::Cancel { token: stale, key }).expect("given back");
+    world
+        .ask("agent1", AgentCommand::Cancel { token: stale, key })
+        .expect("given back");
     world.next_card("agent2");
     let key = world.key();
-    let dial = AgentCommand::Dial { token: stale, key, phone: None };
+    let dial = AgentCommand::Dial {
+        token: stale,
+        key,
+        phone: None,
+    };
     let problem = world.ask("agent1", dial).expect_err("the card is agent2's");
     assert_eq!((problem.status, problem.rule), (409, "stale_token"));
     assert!(problem.detail.contains("agent2"), "{}", problem.detail);
@@ -160,7 +183,9 @@ fn two_agents_who_press_next_together_never_get_the_same_lead() {
         assert_ne!(shown(&world, "agent1"), shown(&world, "agent2"));
         for name in ["agent1", "agent2"] {
             let (token, key) = (world.token(name), world.key());
-            world.ask(name, AgentCommand::Cancel { token, key }).expect("given back");
+            world
+                .ask(name, AgentCommand::Cancel { token, key })
+                .expect("given back");
         }
     }
 }

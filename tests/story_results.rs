@@ -22,7 +22,9 @@ fn dialed(manner: Manner) -> World {
 
 /// Lets wrap-up run out and tells (business count, regulatory count, minutes to the retry).
 fn afterwards(world: &mut World) -> (u32, u32, Option<i64>) {
-    let ended = world.desk("agent1")["call"]["ended_ms"].as_i64().expect("an ended call");
+    let ended = world.desk("agent1")["call"]["ended_ms"]
+        .as_i64()
+        .expect("an ended call");
     world.run_for(Duration::from_secs(60));
     let lead = world.lead(1);
     let due = match lead.state {
@@ -46,7 +48,11 @@ fn busy_is_tried_again_in_ten_minutes() {
     let mut world = dialed(Manner::Final(486, "Busy Here"));
     wrapped_up(&mut world, "busy");
     let (_, regulatory, due) = afterwards(&mut world);
-    assert_eq!((regulatory, due), (0, Some(10)), "busy without 18x alerted nobody");
+    assert_eq!(
+        (regulatory, due),
+        (0, Some(10)),
+        "busy without 18x alerted nobody"
+    );
 }
 
 #[test]
@@ -58,7 +64,10 @@ fn no_answer_rings_thirty_seconds_and_counts() {
     wrapped_up(&mut world, "no_answer");
     let (business, regulatory, due) = afterwards(&mut world);
     assert_eq!((business, regulatory), (1, 1));
-    assert!(due.is_some_and(|minutes| minutes >= 60), "an hour at least, {due:?}");
+    assert!(
+        due.is_some_and(|minutes| minutes >= 60),
+        "an hour at least, {due:?}"
+    );
     assert_eq!(world.sent("CANCEL"), 1);
 }
 

@@ -1,12 +1,10 @@
-import { paraglideVitePlugin } from '@inlang/paraglide-js';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 
 const daemon = process.env.FOREDIAL_URL ?? 'http://127.0.0.1:8900';
 
-export default defineConfig(({ command }) => ({
-  // `npm run messages` compiles them before a build; while developing they are watched.
-  plugins: [command === 'serve' && !process.env.VITEST && paraglideVitePlugin({ project: './project.inlang', outdir: './src/paraglide', strategy: ['globalVariable', 'baseLocale'] }), svelte()],
+export default defineConfig({
+  plugins: [svelte()],
   // The server sends `default-src 'self'`: no data: URLs, no inline module preload script.
   build: { target: 'es2022', cssTarget: ['chrome123', 'firefox120', 'safari17.5'], assetsInlineLimit: 0, modulePreload: { polyfill: false }, chunkSizeWarningLimit: 900 },
   server: {
@@ -18,4 +16,4 @@ export default defineConfig(({ command }) => ({
     },
   },
   test: { include: ['src/**/*.test.ts'], environment: 'node' },
-}));
+});

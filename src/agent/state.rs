@@ -29,12 +29,19 @@ impl Reason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     LoggedOut,
-    NotReady { reason: Reason },
+    NotReady {
+        reason: Reason,
+    },
     Ready,
-    Previewing { deadline: UtcMs, extensions_left: u8 },
+    Previewing {
+        deadline: UtcMs,
+        extensions_left: u8,
+    },
     Dialing,
     Talking,
-    WrapUp { deadline: UtcMs },
+    WrapUp {
+        deadline: UtcMs,
+    },
 }
 
 /// A change of state asked for while the present one cannot be left.
@@ -59,7 +66,11 @@ pub struct Agent {
 
 impl Agent {
     pub fn new(now: UtcMs) -> Agent {
-        Agent { state: State::LoggedOut, since: now, queued: None }
+        Agent {
+            state: State::LoggedOut,
+            since: now,
+            queued: None,
+        }
     }
 
     pub fn state(&self) -> &State {
@@ -82,7 +93,12 @@ impl Agent {
     /// The first tab has opened, or the first command has come.
     pub fn sign_in(&mut self, now: UtcMs) {
         if self.state == State::LoggedOut {
-            self.enter(State::NotReady { reason: Reason::new(Reason::SIGNED_IN) }, now);
+            self.enter(
+                State::NotReady {
+                    reason: Reason::new(Reason::SIGNED_IN),
+                },
+                now,
+            );
         }
     }
 
@@ -117,7 +133,13 @@ impl Agent {
     pub fn preview(&mut self, deadline: UtcMs, extensions: u8, now: UtcMs) -> Result<(), Refused> {
         match self.state {
             State::Ready => {
-                self.enter(State::Previewing { deadline, extensions_left: extensions }, now);
+                self.enter(
+                    State::Previewing {
+                        deadline,
+                        extensions_left: extensions,
+                    },
+                    now,
+                );
                 Ok(())
             }
             _ => Err(self.refused()),
@@ -127,7 +149,10 @@ impl Agent {
     /// The preview runs until `deadline` now; `extensions_left` more may be asked for.
     pub fn extend(&mut self, deadline: UtcMs, extensions_left: u8) {
         if let State::Previewing { .. } = self.state {
-            self.state = State::Previewing { deadline, extensions_left };
+            self.state = State::Previewing {
+                deadline,
+                extensions_left,
+            };
         }
     }
 
@@ -144,7 +169,13 @@ impl Agent {
     /// The dial was refused at the gate: the card is on screen again, until its old deadline.
     pub fn back_to_preview(&mut self, deadline: UtcMs, extensions: u8, now: UtcMs) {
         if self.state == State::Dialing {
-            self.enter(State::Previewing { deadline, extensions_left: extensions }, now);
+            self.enter(
+                State::Previewing {
+                    deadline,
+                    extensions_left: extensions,
+                },
+                now,
+            );
         }
     }
 
@@ -187,7 +218,9 @@ impl Agent {
     }
 
     fn refused(&self) -> Refused {
-        Refused { state: self.state.name() }
+        Refused {
+            state: self.state.name(),
+        }
     }
 }
 
@@ -215,7 +248,9 @@ mod tests {
     fn previewing() -> Agent {
         let mut agent = Agent::new(T);
         agent.ready(T);
-        agent.preview(UtcMs(9_000), 2, T).expect("a ready agent takes a card");
+        agent
+            .preview(UtcMs(9_000), 2, T)
+            .expect("a ready agent takes a card");
         agent
     }
 
@@ -228,7 +263,12 @@ mod tests {
         assert_eq!(agent.state(), &State::Talking);
         agent.wrap_up(UtcMs(9_000), T);
         agent.card_done(T);
-        assert_eq!(agent.state(), &State::NotReady { reason: Reason::new("lunch") });
+        assert_eq!(
+            agent.state(),
+            &State::NotReady {
+                reason: Reason::new("lunch")
+            }
+        );
         assert_eq!(agent.queued(), None);
     }
 
@@ -248,7 +288,10 @@ mod tests {
     fn only_a_preview_is_extended() {
         let mut agent = previewing();
         agent.extend(UtcMs(20_000), 1);
-        let longer = State::Previewing { deadline: UtcMs(20_000), extensions_left: 1 };
+        let longer = State::Previewing {
+            deadline: UtcMs(20_000),
+            extensions_left: 1,
+        };
         assert_eq!(agent.state(), &longer);
         agent.dial(T).unwrap();
         agent.extend(UtcMs(30_000), 0);

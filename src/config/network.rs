@@ -2,8 +2,11 @@
 
 use super::written::{Section, Wrong};
 use serde::{Serialize, Serializer};
+use std::fs::DirBuilder;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 const WORKERS_MAX: u32 = 256;
@@ -94,7 +97,8 @@ impl HttpConfig {
                 "give one of them an address",
             );
         }
-        if listen.is_some() && listen == tls_listen {
+        // Port 0 is any free one, and never the same twice.
+        if listen.is_some_and(|listen| listen.port() != 0) && listen == tls_listen {
             section.sheet.complain(
                 section.span.clone(),
                 "`listen` and `tls_listen` are the same address",
@@ -154,6 +158,16 @@ impl StateConfig {
         let folder = section.path("folder", "state");
         section.done();
         StateConfig { folder }
+    }
+}
+
+impl StateConfig {
+    /// Makes the folder where it is not there, for its owner only: it holds keys and customers.
+    pub fn make_folder(&self) -> io::Result<()> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
     }
 }
 

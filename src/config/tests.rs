@@ -1,1 +1,370 @@
+//! The files of `config/`, and what is said about files that are wrong.
 
+use super::*;
+use crate::dialer::disposition::Action;
+use crate::dialer::preview::AtLimit;
+
+const REFERENCE: &str = include_str!("../../config/foredial.toml");
+const DEMO: &str = include_str!("../../config/demo.toml");
+
+fn good(text: &str) -> Config {
+    parse("foredial.toml", text, Path::new("")).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn wrong(text: &str) -> Vec<String> {
+    parse("foredial.toml", text, Path::new(""))
+        .expect_err("should be refused")
+        .rendered
+}
+
+/// The reference with every commented key taken out of its comment.
+fn reference_uncommented() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        // An empty file name is no file; an empty code is none either.
+        Some(code) if !code.is_empty() && !code.starts_with(' ') => format!("{code}\n"),
+        _ => format!("{line}\n"),
+    };
+    REFERENCE.lines().map(line).collect()
+}
+
+#[test]
+fn the_reference_file_equals_the_defaults() {
+    assert_eq!(good(REFERENCE), good(""));
+}
+
+#[test]
+fn the_reference_file_shows_every_key_and_no_other() {
+    // `username` without `password` and empty hashes are fine: "" is none. One key is a choice.
+    let text = reference_uncommented().replace("script_file = \"\"\n", "");
+    let text = text.replace(
+        "username = \"\"\npassword = \"\"\n",
+        "username = \"u\"\npassword = \"p\"\n",
+    );
+    let (_, asked) =
+        read("foredial.toml", &text, Path::new("")).unwrap_or_else(|errors| panic!("{errors}"));
+    let missing: Vec<&String> = asked
+        .iter()
+        .filter(|path| {
+            let key = path.rsplit('.').next().unwrap();
+            let is_table = asked
+                .iter()
+                .any(|other| other.starts_with(&format!("{path}.")));
+            let written = |line: &str| {
+                line.trim_start_matches('#')
+                    .starts_with(&format!("{key} ="))
+            };
+            let is_language = matches!(key, "en" | "zh");
+            !is_table && !is_language && !REFERENCE.lines().any(written)
+        })
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "not in config/foredial.toml: {missing:?}"
+    );
+    assert!(asked.len() > 80, "{}", asked.len());
+}
+
+#[test]
+fn the_examples_in_the_reference_show_the_defaults_of_their_keys() {
+    let text = reference_uncommented().replace("script_file = \"\"\n", "");
+    let text = text.replace("username = \"\"\npassword = \"\"\n", "");
+    let mut shown = good(&text);
+    let needed = "[crm]\nurl = \"https://crm.example.com/customers/{{ external_id }}\"\n\
+        [[trunk]]\nname = \"carrier-a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
+        [[phone]]\nuser = \"101\"\npassword = \"change me\"\n[[agent]]\nid = \"li.wei\"\n\
+        [[campaign]]\nid = \"autumn\"\ntrunks = [\"carrier-a\"]\n";
+    let mut least = good(needed);
+    // Lists that are examples by nature.
+    shown.crm.as_mut().unwrap().sections.clear();
+    let campaign = &mut shown.campaigns[0];
+    campaign.fields.clear();
+    campaign.skip_reasons.clear();
+    campaign.dispositions.clear();
+    least.campaigns[0].skip_reasons.clear();
+    least.campaigns[0].dispositions.clear();
+    assert_eq!(shown, least);
+}
+
+#[test]
+fn what_is_shown_reads_back_the_same() {
+    let extra = "[[campaign]]\nid = \"two\"\ntrunks = [\"demo-carrier\"]\nhours = \"08:30-24:00\"\nholidays = [\"2026-12-25\"]\n\
+        days = [\"mon\", \"sun\"]\nat_preview_limit = \"dial\"\n[[trunk]]\nname = \"b\"\nservers = [\"[2001:db8::1]:5080\"]\n\
+        caller_id = \"+12125550100\"\nnumber_format = \"national\"\ncountry_code = \"86\"\nallow_from = [\"203.0.113.0/24\"]\n";
+    for text in ["", REFERENCE, DEMO, &format!("{DEMO}{extra}")] {
+        let config = good(text);
+        let shown = show(&config).unwrap();
+        assert_eq!(good(&shown), config, "{shown}");
+        assert_eq!(good(&shown).version(), config.version());
+    }
+    assert_ne!(
+        good("").version(),
+        good("[sip]\nlisten = \"127.0.0.1:5061\"").version()
+    );
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let text = "[[phone]]\nuser = \"101\"\npassword = \"hunter2\"\n\
+        [[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\nusername = \"u\"\npassword = \"hunter2\"\n";
+    let config = good(text);
+    assert!(!show(&config).unwrap().contains("hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.phones[0].password.reveal(), "hunter2");
+}
+
+#[test]
+fn an_unknown_key_is_pointed_at_with_what_was_meant() {
+    assert_eq!(
+        wrong("[sip]\nlisten = \"127.0.0.1:5060\"\nadvertized = \"203.0.113.7\"\n"),
+        ["foredial.toml:3:1: unknown key `advertized` in [sip]\n \
+          3 | advertized = \"203.0.113.7\"\n   \
+            | ^^^^^^^^^^\n   \
+            = did you mean `advertised`?"]
+    );
+    assert_eq!(
+        wrong("[radio]\n"),
+        ["foredial.toml:1:2: unknown key `radio` at the top\n \
+          1 | [radio]\n   \
+            |  ^^^^^\n   \
+            = known here: sip, http, media, state, store, recordings, crm, trunk, phone, campaign, agent"]
+    );
+}
+
+#[test]
+fn all_errors_come_at_once_in_the_order_of_the_file() {
+    let text = "[sip]\nlisten = 5060\n\n[media]\nrtp_ports = \"20000\"\nworkers = 999\n\n[[trunk]]\nname = \"a\"\n\
+        servers = [\"carrier.example.com\"]\ncaller_id = \"010 6666\"\n\n[[campaign]]\nid = \"c\"\ntrunks = [\"b\"]\nhours = \"9-20\"\n";
+    let heads: Vec<String> = wrong(text)
+        .iter()
+        .map(|one| one.lines().next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            "foredial.toml:2:10: `listen` is an integer",
+            "foredial.toml:5:13: `20000` is not a range of ports",
+            "foredial.toml:6:11: `workers` is out of range",
+            "foredial.toml:10:12: `carrier.example.com` is not an address with a port",
+            "foredial.toml:11:13: `010 6666` is not an E.164 number",
+            "foredial.toml:15:11: there is no trunk `b`",
+            "foredial.toml:16:9: `9-20` is not a calling window",
+        ]
+    );
+}
+
+#[test]
+fn a_missing_key_is_told_with_the_line_of_its_table() {
+    let errors = wrong("[[trunk]]\nname = \"a\"\n");
+    assert_eq!(
+        errors[0],
+        "foredial.toml:1:1: `servers` is missing in [trunk]\n \
+         1 | [[trunk]]\n   \
+           | ^^^^^^^^^\n   \
+           = give at least one address with a port: servers = [\"203.0.113.10:5060\"]"
+    );
+    assert_eq!(errors.len(), 2, "{errors:?}");
+}
+
+#[test]
+fn broken_toml_is_told_line_by_line_without_guesses_about_the_rest() {
+    let errors = wrong("[sip]\nlisten = \"127.0.0.1:5060\n[[trunk]]\nname = a\n[htpt]\n");
+    let heads: Vec<&str> = errors
+        .iter()
+        .map(|one| one.lines().next().unwrap())
+        .collect();
+    assert!(
+        heads[0].starts_with("foredial.toml:2:") && heads[0].contains("not TOML"),
+        "{heads:?}"
+    );
+    assert!(
+        heads
+            .iter()
+            .any(|head| head.starts_with("foredial.toml:4:")),
+        "{heads:?}"
+    );
+    assert!(
+        heads.iter().any(|head| head.contains("`htpt`")),
+        "{heads:?}"
+    );
+    assert!(
+        !heads.iter().any(|head| head.contains("missing")),
+        "{heads:?}"
+    );
+}
+
+#[test]
+fn a_line_with_a_secret_is_not_repeated() {
+    let errors = wrong("[[phone]]\nuser = \"1\"\npassword = [\"hunter2\"]\n");
+    assert!(!errors.concat().contains("hunter2"), "{errors:?}");
+    assert!(errors[0].contains("3 | password = …"), "{errors:?}");
+}
+
+#[test]
+fn carets_stand_under_what_they_mean_after_chinese_text() {
+    let errors = wrong(
+        "[[campaign]]\nid = \"c\"\ntrunks = []\nname = { en = \"x\", zh = \"秋季\", de = \"y\" }\n",
+    );
+    let unknown = errors.iter().find(|one| one.contains("`de`")).unwrap();
+    let lines: Vec<&str> = unknown.lines().collect();
+    assert!(lines[0].starts_with("foredial.toml:4:31:"), "{unknown}");
+    // Two ideographic spaces stand for the two characters.
+    assert!(
+        lines[2].contains('\u{3000}') && lines[2].ends_with("^^"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn names_are_unique_and_references_hold() {
+    let trunk = "[[trunk]]\nname = \"carrier\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n";
+    let errors = wrong(&format!(
+        "{trunk}{trunk}[[campaign]]\nid = \"c\"\ntrunks = [\"carier\"]\n[[agent]]\nid = \"a\"\ncampaigns = [\"d\"]\nlanguage = \"fr\"\n"
+    ));
+    let text = errors.join("\n");
+    assert!(
+        text.contains("there is already a trunk `carrier`"),
+        "{text}"
+    );
+    assert!(
+        text.contains("there is no trunk `carier`") && text.contains("did you mean `carrier`?"),
+        "{text}"
+    );
+    assert!(text.contains("there is no campaign `d`"), "{text}");
+    assert!(text.contains("there are no pages in `fr`"), "{text}");
+    assert_eq!(errors.len(), 4);
+}
+
+#[test]
+fn templates_are_read_at_the_start() {
+    let errors = wrong(
+        "[crm]\nurl = \"ftp://crm\"\n[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
+         [[campaign]]\nid = \"c\"\ntrunks = [\"a\"]\nscript = \"Hello {{ name\"\n",
+    );
+    assert!(
+        errors[0].contains("`ftp://crm` is not a web address"),
+        "{errors:?}"
+    );
+    assert!(
+        errors[1].contains("the template cannot be read in its line 1"),
+        "{errors:?}"
+    );
+}
+
+#[test]
+fn a_trunk_writes_numbers_as_its_carrier_wants_them() {
+    let national = NumberFormat::National {
+        country_code: "86".into(),
+        national_prefix: "0".into(),
+        international_prefix: "00".into(),
+    };
+    let prefix = NumberFormat::Prefix {
+        international_prefix: "011".into(),
+    };
+    assert_eq!(NumberFormat::E164.write("+8613800138000"), "+8613800138000");
+    assert_eq!(national.write("+8613800138000"), "013800138000");
+    assert_eq!(national.write("+12125550100"), "0012125550100");
+    assert_eq!(prefix.write("+8613800138000"), "0118613800138000");
+}
+
+#[test]
+fn a_trunk_allows_its_servers_and_its_blocks_only() {
+    let config = good(
+        "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
+         allow_from = [\"198.51.100.64/26\", \"2001:db8::/32\", \"0.0.0.0/0\"]\n",
+    );
+    let mut trunk = config.trunks[0].clone();
+    assert!(
+        trunk.allows("8.8.8.8".parse().unwrap()),
+        "the block of everybody"
+    );
+    trunk.allow_from.pop();
+    for (address, allowed) in [
+        ("203.0.113.10", true),
+        ("203.0.113.11", false),
+        ("198.51.100.64", true),
+        ("198.51.100.127", true),
+        ("198.51.100.128", false),
+        ("2001:db8:ffff::1", true),
+        ("2001:db9::1", false),
+    ] {
+        assert_eq!(trunk.allows(address.parse().unwrap()), allowed, "{address}");
+    }
+}
+
+#[test]
+fn a_campaign_becomes_the_dialers_rules() {
+    let config = good(
+        "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
+         [[trunk]]\nname = \"b\"\nservers = [\"203.0.113.11:5060\"]\ncaller_id = \"+861055555555\"\n\
+         [[campaign]]\nid = \"c\"\ntrunks = [\"b\", \"a\"]\nhours = \"10:00-18:30\"\npreview_limit_s = 60\nring_limit_s = 20\n\
+         calls_a_day_max = 2\nmin_gap_s = 5\nat_preview_limit = \"requeue\"\n\
+         [[campaign.dispositions]]\nkey = \"later\"\naction = \"retry\"\nretry_after_min = 90\nretry_max = 2\nnotes_min = 3\n",
+    );
+    let rules = config.rules();
+    let rules = &rules.campaigns[&crate::id::CampaignId::new("c")];
+    let routes: Vec<_> = rules
+        .routes
+        .iter()
+        .map(|route| (route.trunk.as_str(), route.caller_id.as_str()))
+        .collect();
+    assert_eq!(routes, [("b", "+861055555555"), ("a", "+861066666666")]);
+    assert_eq!(rules.hours.describe(), "10:00-18:30");
+    assert_eq!(
+        (rules.preview.limit_ms, rules.preview.at_limit),
+        (60_000, AtLimit::Requeue)
+    );
+    assert_eq!(
+        (rules.ring_limit_ms, rules.caps.day, rules.gap_ms_min),
+        (20_000, 2, 5_000)
+    );
+    assert_eq!(rules.dispositions.0.len(), 1);
+    assert_eq!(
+        rules.dispositions.0[0].action,
+        Action::Retry {
+            after_ms: 5_400_000,
+            max: 2
+        }
+    );
+    assert_eq!(rules.dispositions.0[0].notes_chars_min, 3);
+    assert_eq!(rules.config_version, config.version());
+}
+
+#[test]
+fn a_campaign_without_rules_has_the_dialers_defaults() {
+    let config = good(
+        "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
+         [[campaign]]\nid = \"c\"\ntrunks = [\"a\"]\n",
+    );
+    let rules = &config.rules().campaigns[&crate::id::CampaignId::new("c")];
+    let usual = crate::dialer::campaign::Campaign::new(crate::id::CampaignId::new("c"));
+    assert_eq!(rules.caps, usual.caps);
+    assert_eq!(rules.hours, usual.hours);
+    assert_eq!(rules.preview, usual.preview);
+    assert_eq!(rules.wrap_up, usual.wrap_up);
+    assert_eq!(rules.dispositions, usual.dispositions);
+    assert_eq!(
+        (rules.gap_ms_min, rules.ring_limit_ms),
+        (usual.gap_ms_min, usual.ring_limit_ms)
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_a_remedy() {
+    let errors = load(Path::new("/nonexistent/foredial.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        errors.contains("/nonexistent/foredial.toml: cannot be read"),
+        "{errors}"
+    );
+    assert!(errors.contains("--config"), "{errors}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "(\\[{0,2}(sip|trunk|campaign|crm|秋)\\]{0,2}\n|[a-z_]{1,9} = [\"\\[{0-9a-z秋\\.:, ='}\\]]{0,20}\n){0,12}") {
+        if let Err(errors) = parse("f", &text, Path::new("")) {
+            proptest::prop_assert!(!errors.rendered.is_empty());
+        }
+    }
+}

@@ -187,6 +187,14 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Text that must be written, and may be empty.
+    fn either(&self, key: &'static str, remedy: &str) -> String {
+        if !self.has(key) {
+            self.missing(key, remedy);
+        }
+        self.text(key, "")
+    }
+
     /// Text with a meaning; empty or unwritten is `None`.
     pub(super) fn parsed<T>(
         &self,
@@ -289,8 +297,8 @@ impl<'a> Section<'a> {
                 };
                 let remedy = format!("write both: {key} = {{ en = \"…\", zh = \"…\" }}");
                 let label = super::Label {
-                    en: inner.required("en", &remedy).value,
-                    zh: inner.required("zh", &remedy).value,
+                    en: inner.either("en", &remedy),
+                    zh: inner.either("zh", &remedy),
                 };
                 inner.done();
                 label

@@ -38,11 +38,14 @@ named! {
     }
 }
 
-/// At which of the two moments the gate is asked.
+/// At which moment the gate is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Reservation,
     Invite,
+    /// A further INVITE inside an attempt that is on: neither the gap nor the attempt itself
+    /// speaks against it.
+    Failover,
 }
 
 /// What is known of a phone's own standing.
@@ -130,10 +133,18 @@ pub struct Allow {
 struct Gate;
 
 /// A number that may be called, and how. Made from an [`Allow`] only, and spent by the dial.
-#[derive(Debug)]
 pub struct Origination {
     e164: String,
     route: Route,
+}
+
+/// Without the number: this is what stands in logs.
+impl std::fmt::Debug for Origination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Origination")
+            .field("trunk", &self.route.trunk)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Allow {
@@ -261,7 +272,9 @@ fn ask_campaign(desk: &mut Desk, question: &Question) {
 fn ask_lead(desk: &mut Desk, question: &Question) {
     let lead = &question.lead;
     match (question.stage, &lead.state) {
-        (Stage::Reservation, LeadState::Ready) | (Stage::Invite, LeadState::Reserved) => {}
+        (Stage::Reservation, LeadState::Ready)
+        | (Stage::Invite, LeadState::Reserved)
+        | (Stage::Failover, LeadState::Dialing) => {}
         (Stage::Reservation, LeadState::Waiting { not_before, .. }) => {
             desk.wait(Rule::NotBefore, Some(*not_before));
         }
@@ -315,6 +328,9 @@ fn ask_caps(desk: &mut Desk, question: &Question) {
         ("contact", &history.contact, history.contact_life),
     ] {
         ask_caps_of(desk, campaign, whose, times, life);
+    }
+    if question.stage == Stage::Failover {
+        return;
     }
     let gap = Duration::from_millis(campaign.gap_ms_min);
     desk.wait(Rule::Gap, history.number_last.map(|last| last.plus(gap)));

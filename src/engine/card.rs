@@ -82,9 +82,11 @@ impl Card {
         }
     }
 
-    pub fn picture(&self, agent: &Agent, now: Now) -> Value {
+    pub fn picture(&self, agent: &Agent, language: &str, now: Now) -> Value {
         let left = match agent.state() {
-            State::Previewing { extensions_left, .. } => *extensions_left,
+            State::Previewing {
+                extensions_left, ..
+            } => *extensions_left,
             _ => 0,
         };
         json!({
@@ -98,7 +100,7 @@ impl Card {
             "fields": self.fields(),
             "history": self.lead.history.iter().map(past_attempt).collect::<Vec<_>>(),
             "crm": self.crm_picture(),
-            "script": { "title": self.campaign.script_title, "text": self.script },
+            "script": { "title": self.title(language), "text": self.script },
             "deadline_ms": self.life.deadline.0,
             "extensions_left": left,
             "skip_reasons": self.campaign.skip_reasons.iter().map(|choice| json!({
@@ -107,6 +109,15 @@ impl Card {
             "dispositions": self.dispositions(),
             "why": text(&self.why()),
         })
+    }
+
+    fn title(&self, language: &str) -> &str {
+        let title = &self.campaign.script_title;
+        if language.starts_with("zh") {
+            &title.zh
+        } else {
+            &title.en
+        }
     }
 
     fn phones(&self, at: UtcMs) -> Vec<Value> {
@@ -119,7 +130,7 @@ impl Card {
                 let zone_name = phone.time_zones.first();
                 json!({
                     "id": phone.id.0,
-                    "display": if masked { mask(&phone.e164) } else { grouped(&phone.e164) },
+                    "display": shown_number(&phone.e164, masked),
                     "kind": phone.kind.name(),
                     "time_zone": zone_name,
                     "utc_offset_s": zone_name.and_then(|name| offset_s(name, at)),
@@ -133,12 +144,14 @@ impl Card {
 
     /// The campaign's fields in its order; without a layout, every field there is.
     fn fields(&self) -> Vec<Value> {
-        let values: BTreeMap<&str, &str> =
-            self.lead.fields.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let values: BTreeMap<&str, &str> = self
+            .lead
+            .fields
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
         if self.campaign.fields.is_empty() {
-            let plain = |(key, value): &(String, String)| {
-                json!({ "key": key, "label": { "en": key, "zh": key }, "value": value, "kind": "text" })
-            };
+            let plain = |(key, value): &(String, String)| json!({ "key": key, "label": { "en": key, "zh": key }, "value": value, "kind": "text" });
             return self.lead.fields.iter().map(plain).collect();
         }
         self.campaign
@@ -163,7 +176,13 @@ impl Card {
                 "needs_callback_time": disposition.action.needs_callback_time(),
             })
         };
-        self.campaign.rules.dispositions.0.iter().map(shown).collect()
+        self.campaign
+            .rules
+            .dispositions
+            .0
+            .iter()
+            .map(shown)
+            .collect()
     }
 
     fn crm_picture(&self) -> Value {
@@ -181,16 +200,21 @@ impl Card {
     fn why(&self) -> Text {
         let list = &self.lead.list;
         match &self.lead.prior {
-            Some(LeadState::Waiting { kind: WaitKind::Retry, .. }) => Text::new(
+            Some(LeadState::Waiting {
+                kind: WaitKind::Retry,
+                ..
+            }) => Text::new(
                 &format!("Retry due, list {list}"),
                 &format!("到期重拨,名单 {list}"),
             ),
-            Some(LeadState::Waiting { kind: WaitKind::CallbackPersonal(_), .. }) => {
-                Text::new("Your callback is due", "您预约的回拨已到时间")
-            }
-            Some(LeadState::Waiting { kind: WaitKind::CallbackAny, .. }) => {
-                Text::new("A callback is due", "预约回拨已到时间")
-            }
+            Some(LeadState::Waiting {
+                kind: WaitKind::CallbackPersonal(_),
+                ..
+            }) => Text::new("Your callback is due", "您预约的回拨已到时间"),
+            Some(LeadState::Waiting {
+                kind: WaitKind::CallbackAny,
+                ..
+            }) => Text::new("A callback is due", "预约回拨已到时间"),
             _ => Text::new(&format!("New lead, list {list}"), &format!("新名单 {list}")),
         }
     }
@@ -200,6 +224,7 @@ impl Card {
 pub(super) fn ended_call(attempt: &AttemptView) -> Value {
     json!({
         "id": attempt.attempt.to_string(),
+        "phone": attempt.phone.0,
         "state": "ended",
         "started_ms": attempt.created_at.0,
         "ringing_ms": attempt.alerting_at.map(|at| at.0),
@@ -234,8 +259,11 @@ fn past_attempt(attempt: &AttemptView) -> Value {
 /// The script with the lead's fields filled in; a template that fails shows itself unfilled, so
 /// that the agent has something to read.
 fn script(campaign: &Campaign, lead: &LeadView) -> String {
-    let mut values: BTreeMap<&str, String> =
-        lead.fields.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    let mut values: BTreeMap<&str, String> = lead
+        .fields
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.clone()))
+        .collect();
     values.insert("name", lead.name.clone());
     values.insert("company", lead.company.clone());
     values.insert("language", lead.language.clone());
@@ -244,6 +272,11 @@ fn script(campaign: &Campaign, lead: &LeadView) -> String {
         tracing::warn!(campaign = %campaign.id, %error, "the script cannot be filled in");
         campaign.script.clone()
     })
+}
+
+/// A number for people to read.
+pub fn shown_number(e164: &str, masked: bool) -> String {
+    if masked { mask(e164) } else { grouped(e164) }
 }
 
 /// `+8613812348000` → `+86 138 **** 8000`: enough to recognise, not enough to copy.
@@ -259,18 +292,29 @@ fn mask(e164: &str) -> String {
 fn grouped(e164: &str) -> String {
     let (country, national) = split_country(e164);
     let digits: Vec<char> = national.chars().collect();
-    let groups: Vec<String> = digits.chunks(4).map(|group| group.iter().collect()).collect();
+    let groups: Vec<String> = digits
+        .chunks(4)
+        .map(|group| group.iter().collect())
+        .collect();
     format!("{country} {}", groups.join(" "))
 }
 
-fn split_country(e164: &str) -> (String, String) {
-    let parsed = phonenumber::parse(None, e164).ok();
-    let code = parsed.map_or(0, |number| number.code().value());
+/// Country codes of one and two digits (ITU-T E.164 Annex D); all others have three.
+const COUNTRY_CODES: [&str; 2] = [
+    "1 7",
+    "20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 \
+     64 65 66 81 82 84 86 90 91 92 93 94 95 98",
+];
+
+fn split_country(e164: &str) -> (String, &str) {
     let digits = e164.trim_start_matches('+');
-    match digits.strip_prefix(&code.to_string()) {
-        Some(national) if code > 0 => (format!("+{code}"), national.to_owned()),
-        _ => ("+".to_owned(), digits.to_owned()),
-    }
+    let known = COUNTRY_CODES
+        .iter()
+        .flat_map(|codes| codes.split(' '))
+        .find(|code| digits.starts_with(code));
+    let length = known.map_or(3, str::len).min(digits.len());
+    let (country, national) = digits.split_at_checked(length).unwrap_or((digits, ""));
+    (format!("+{country}"), national)
 }
 
 fn offset_s(name: &str, at: UtcMs) -> Option<i32> {

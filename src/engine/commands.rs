@@ -47,23 +47,43 @@ impl Switch {
                 Ok(())
             }
             AgentCommand::Dial { token, key, phone } => {
-                return self.dial(now, agent, FenceToken(token), key.to_string(), phone.map(PhoneId), reply);
+                return self.dial(
+                    now,
+                    agent,
+                    FenceToken(token),
+                    key.to_string(),
+                    phone.map(PhoneId),
+                    reply,
+                );
             }
             AgentCommand::Skip { token, key, reason } => {
                 let token = FenceToken(token);
-                let command = store::Command::Skip { token, agent: agent.clone(), key: key.to_string(), reason };
+                let command = store::Command::Skip {
+                    token,
+                    agent: agent.clone(),
+                    key: key.to_string(),
+                    reason,
+                };
                 return self.leave_card(agent, token, command, AfterCard::Next, reply);
             }
             AgentCommand::Cancel { token, key: _ } => {
                 let token = FenceToken(token);
                 let why = ReleaseReason::Cancel;
-                let command = store::Command::Release { token, agent: agent.clone(), why };
+                let command = store::Command::Release {
+                    token,
+                    agent: agent.clone(),
+                    why,
+                };
                 let after = AfterCard::NotReady(Reason::CANCELLED);
                 return self.leave_card(agent, token, command, after, reply);
             }
             AgentCommand::Dnc { token, key } => {
                 let token = FenceToken(token);
-                let command = store::Command::Suppress { token, agent: agent.clone(), key: key.to_string() };
+                let command = store::Command::Suppress {
+                    token,
+                    agent: agent.clone(),
+                    key: key.to_string(),
+                };
                 return self.leave_card(agent, token, command, AfterCard::Next, reply);
             }
             AgentCommand::Extend { token } => {
@@ -73,9 +93,19 @@ impl Switch {
             AgentCommand::Mute { on } => self.mute(now, agent, on),
             AgentCommand::Hold { on } => self.hold(now, agent, on),
             AgentCommand::Volume { db } => self.volume(agent, db),
-            AgentCommand::Dispose { token, key, disposition, notes, callback_at_ms } => {
+            AgentCommand::Dispose {
+                token,
+                key,
+                disposition,
+                notes,
+                callback_at_ms,
+            } => {
                 let disposition = Some(disposition).filter(|key| !key.is_empty());
-                let answer = super::writes::Answer { disposition, notes, callback_at_ms };
+                let answer = super::writes::Answer {
+                    disposition,
+                    notes,
+                    callback_at_ms,
+                };
                 return self.dispose(agent, FenceToken(token), key.to_string(), answer, reply);
             }
         };
@@ -85,7 +115,9 @@ impl Switch {
     /// Asks the store for a card when the agent is READY and has none.
     pub(super) fn ask_for_card(&mut self, now: Now, agent: &AgentId) {
         let draining = self.draining;
-        let Some(desk) = self.desks.get(agent) else { return };
+        let Some(desk) = self.desks.get(agent) else {
+            return;
+        };
         let wants = *desk.agent.state() == State::Ready && desk.card.is_none();
         if !wants || desk.ask == Ask::Asking {
             return;
@@ -104,8 +136,17 @@ impl Switch {
             return;
         }
         desk.ask = Ask::Asking;
-        let command = store::Command::ReserveNext { agent: agent.clone(), campaigns };
-        self.write(Write::Reserve { agent: agent.clone(), asked_at: now.utc }, command);
+        let command = store::Command::ReserveNext {
+            agent: agent.clone(),
+            campaigns,
+        };
+        self.write(
+            Write::Reserve {
+                agent: agent.clone(),
+                asked_at: now.utc,
+            },
+            command,
+        );
     }
 
     /// The agent takes no cards now: stop asking for one.
@@ -137,13 +178,28 @@ impl Switch {
         {
             return self.reply(reply, Err(wrong_state(&state)));
         }
-        let write = Write::LeaveCard { agent: agent.clone(), token, after, reply: Some(reply) };
+        let write = Write::LeaveCard {
+            agent: agent.clone(),
+            token,
+            after,
+            reply: Some(reply),
+        };
         self.write(write, command);
     }
 
     fn extend(&mut self, agent: &AgentId, token: FenceToken, reply: ReplyId) {
-        let command = store::Command::Extend { token, agent: agent.clone() };
-        self.write(Write::Extend { agent: agent.clone(), token, reply }, command);
+        let command = store::Command::Extend {
+            token,
+            agent: agent.clone(),
+        };
+        self.write(
+            Write::Extend {
+                agent: agent.clone(),
+                token,
+                reply,
+            },
+            command,
+        );
     }
 
     fn mute(&mut self, now: Now, agent: &AgentId, on: bool) -> Result<(), Problem> {
@@ -183,9 +239,19 @@ impl Switch {
     ) {
         if answer.notes.len() > NOTES_LEN_MAX {
             let detail = format!("At most {NOTES_LEN_MAX} bytes are kept.");
-            return self.reply(reply, Err(Problem::new(422, "notes_too_long", "Notes too long", detail)));
+            return self.reply(
+                reply,
+                Err(Problem::new(
+                    422,
+                    "notes_too_long",
+                    "Notes too long",
+                    detail,
+                )),
+            );
         }
-        let Some(desk) = self.desks.get(agent) else { return };
+        let Some(desk) = self.desks.get(agent) else {
+            return;
+        };
         let on_desk = desk.card.as_ref().is_some_and(|card| card.token == token);
         if on_desk {
             let state = desk.agent.state();
@@ -208,7 +274,12 @@ pub(super) fn wrong_state(state: &State) -> Problem {
 }
 
 pub(super) fn no_card() -> Problem {
-    Problem::new(409, "stale_token", "This card is no longer yours", "It was closed or given away.")
+    Problem::new(
+        409,
+        "stale_token",
+        "This card is no longer yours",
+        "It was closed or given away.",
+    )
 }
 
 pub(super) fn no_call() -> Problem {

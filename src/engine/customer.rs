@@ -20,8 +20,8 @@ use crate::dialer::gate::Origination;
 use crate::id::{AgentId, AttemptId, CallId, FenceToken, LegId, PhoneId, TrunkId};
 use crate::media::g711::Law;
 use crate::now::{Now, UtcMs};
-use crate::sdp::{Codec, Direction};
 use crate::sdp::negotiate::{Agreed, Local, Negotiation};
+use crate::sdp::{Codec, Direction};
 use crate::sip::{Body, EndedBy, InvitePlan, InviteTimers, NameAddr, Reason, SessionId, SipEvent};
 use crate::store::fact::PhoneView;
 use crate::store::{self, AttemptStep, Spans};
@@ -32,6 +32,7 @@ pub(super) struct Call {
     pub attempt: AttemptId,
     pub agent: AgentId,
     pub token: FenceToken,
+    pub phone: PhoneId,
     pub key: String,
     pub campaign: Arc<Campaign>,
     pub trunk: Trunk,
@@ -56,12 +57,23 @@ pub(super) struct Call {
 
 pub(super) enum Phase {
     /// The attempt's row is being committed; nothing has left yet.
-    Committing { plan: Box<InvitePlan>, reply: ReplyId, given_up: bool },
+    Committing {
+        plan: Box<InvitePlan>,
+        reply: ReplyId,
+        given_up: bool,
+    },
     /// INVITE sent. The ring limit runs.
-    Inviting { session: SessionId, ring_until: Instant },
+    Inviting {
+        session: SessionId,
+        ring_until: Instant,
+    },
     /// The customer is on the line.
     Answered { session: SessionId },
-    Ended { at: UtcMs, result: CallResult, detail: String },
+    Ended {
+        at: UtcMs,
+        result: CallResult,
+        detail: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,6 +112,10 @@ impl Call {
         matches!(self.phase, Phase::Answered { .. })
     }
 
+    pub fn is_recording(&self) -> bool {
+        matches!(self.recording, Recording::Running { .. })
+    }
+
     pub fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended { .. })
     }
@@ -134,6 +150,7 @@ impl Call {
         };
         json!({
             "id": self.id.to_string(),
+            "phone": self.phone.0,
             "state": self.state_name(),
             "started_ms": self.created.0,
             "ringing_ms": self.ringing.map(|at| at.0),
@@ -142,7 +159,7 @@ impl Call {
             "muted": self.controls.muted,
             "held": self.controls.held,
             "volume_db": self.controls.volume_db,
-            "recording": matches!(self.recording, Recording::Running { .. }),
+            "recording": self.is_recording() && !self.is_ended(),
             "recording_failed": self.recording == Recording::Failed,
             "recording_ready": self.recording == Recording::Done,
             "result": result,
@@ -233,7 +250,11 @@ impl Switch {
             telephone_event: true,
         };
         let sdp = Negotiation::new(local, self.rng.random::<u64>() >> 1);
-        let phase = Phase::Committing { plan: Box::new(plan), reply, given_up: false };
+        let phase = Phase::Committing {
+            plan: Box::new(plan),
+            reply,
+            given_up: false,
+        };
         self.calls.insert(
             call,
             Call {
@@ -241,6 +262,7 @@ impl Switch {
                 attempt,
                 agent: agent.clone(),
                 token,
+                phone: phone.id,
                 key,
                 campaign,
                 trunk,
@@ -279,12 +301,21 @@ impl Switch {
         phone: Option<PhoneId>,
     ) -> Result<(Arc<Campaign>, PhoneView), Problem> {
         let desk = self.desks.get(agent).ok_or_else(no_card)?;
-        let card = desk.card.as_ref().filter(|card| card.token == token).ok_or_else(no_card)?;
+        let card = desk
+            .card
+            .as_ref()
+            .filter(|card| card.token == token)
+            .ok_or_else(no_card)?;
         if !matches!(desk.agent.state(), State::Previewing { .. }) {
             return Err(wrong_state(desk.agent.state()));
         }
         if self.draining {
-            return Err(Problem::new(503, "draining", "The switch is being stopped", "No new dials."));
+            return Err(Problem::new(
+                503,
+                "draining",
+                "The switch is being stopped",
+                "No new dials.",
+            ));
         }
         if desk.seat.live_leg().is_none() {
             return Err(Problem::new(
@@ -295,7 +326,12 @@ impl Switch {
             ));
         }
         let phone = card.phone(phone).ok_or_else(|| {
-            Problem::new(422, "unknown_phone", "No such number", "The card has no such number.")
+            Problem::new(
+                422,
+                "unknown_phone",
+                "No such number",
+                "The card has no such number.",
+            )
         })?;
         Ok((card.campaign.clone(), phone.clone()))
     }
@@ -327,15 +363,20 @@ impl Switch {
 
     /// The attempt is on disk: the INVITE leaves.
     pub(super) fn originate(&mut self, now: Now, call: CallId, origination: &Origination) {
-        let Some(call) = self.calls.get_mut(&call) else { return };
+        let Some(call) = self.calls.get_mut(&call) else {
+            return;
+        };
         let ring_until = now.instant + Duration::from_millis(call.campaign.rules.ring_limit_ms);
         let placeholder = Phase::Ended {
             at: now.utc,
             result: CallResult::SystemFailure,
             detail: String::new(),
         };
-        let Phase::Committing { plan, reply, given_up } =
-            std::mem::replace(&mut call.phase, placeholder)
+        let Phase::Committing {
+            plan,
+            reply,
+            given_up,
+        } = std::mem::replace(&mut call.phase, placeholder)
         else {
             return;
         };
@@ -346,7 +387,10 @@ impl Switch {
             let detail = "given up before the INVITE".to_owned();
             return self.finish(now, id, Ending::ours(CallResult::AgentCancelled, detail));
         }
-        let (seat, offer) = (self.desks.get(&call.agent).map(|desk| desk.seat), call.sdp.offer(Direction::SendRecv));
+        let (seat, offer) = (
+            self.desks.get(&call.agent).map(|desk| desk.seat),
+            call.sdp.offer(Direction::SendRecv),
+        );
         let (credentials, timeout) = (call.trunk.credentials.clone(), call.trunk.invite_timeout);
         let session = self.sip.invite(
             now,
@@ -354,15 +398,23 @@ impl Switch {
             vec![],
             Some(sdp_body(offer)),
             credentials,
-            InviteTimers { answer: Some(timeout) },
+            InviteTimers {
+                answer: Some(timeout),
+            },
         );
         self.sessions.insert(session, SessionOf::Customer(id));
         if let Some(call) = self.calls.get_mut(&id) {
-            call.phase = Phase::Inviting { session, ring_until };
+            call.phase = Phase::Inviting {
+                session,
+                ring_until,
+            };
         }
         self.media(MediaCommand::OpenTrunk { leg, port });
         if let Some(leg) = seat.and_then(|seat| seat.live_leg()) {
-            self.media(MediaCommand::Listen { leg, to: Source::Ringback });
+            self.media(MediaCommand::Listen {
+                leg,
+                to: Source::Ringback,
+            });
         }
         self.step(attempt, AttemptStep::Invited);
         self.counters.dials += 1;
@@ -371,7 +423,9 @@ impl Switch {
 
     /// The gate said no at the last moment, or the store could not write: the card is back.
     pub(super) fn dial_refused(&mut self, now: Now, call: CallId, problem: Problem) {
-        let Some(call) = self.calls.remove(&call) else { return };
+        let Some(call) = self.calls.remove(&call) else {
+            return;
+        };
         self.attempts.remove(&call.attempt);
         self.legs.remove(&call.leg);
         self.ports.release(call.port, now.instant);
@@ -392,15 +446,29 @@ impl Switch {
     pub(super) fn customer_event(&mut self, now: Now, id: CallId, event: SipEvent) {
         match event {
             SipEvent::Provisional { status, body, .. } => self.provisional(now, id, status, body),
-            SipEvent::Answered { session, dialog, body } => {
+            SipEvent::Answered {
+                session,
+                dialog,
+                body,
+            } => {
                 self.customer_answered(now, id, session, dialog.to_text(), body);
             }
-            SipEvent::Failed { session, status, phrase, reason, .. } => {
+            SipEvent::Failed {
+                session,
+                status,
+                phrase,
+                reason,
+                ..
+            } => {
                 self.sessions.remove(&session);
                 self.customer_failed(now, id, status, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
-            SipEvent::Ended { session, by, reason } => {
+            SipEvent::Ended {
+                session,
+                by,
+                reason,
+            } => {
                 self.sessions.remove(&session);
                 let by = match by {
                     EndedBy::Remote => store::EndedBy::Customer,
@@ -420,14 +488,10 @@ impl Switch {
         }
     }
 
-    fn provisional(
-        &mut self,
-        now: Now,
-        id: CallId,
-        status: u16,
-        body: Option<Body>,
-    ) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+    fn provisional(&mut self, now: Now, id: CallId, status: u16, body: Option<Body>) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         if !matches!(call.phase, Phase::Inviting { .. }) {
             return;
         }
@@ -447,7 +511,10 @@ impl Switch {
         if let Some(agreed) = agreed {
             self.aim(leg, &agreed);
             if let Some(seat) = self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
-                self.media(MediaCommand::Listen { leg: seat, to: Source::Leg(leg) });
+                self.media(MediaCommand::Listen {
+                    leg: seat,
+                    to: Source::Leg(leg),
+                });
             }
         }
     }
@@ -460,7 +527,9 @@ impl Switch {
         dialog: String,
         body: Option<Body>,
     ) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         if !matches!(call.phase, Phase::Inviting { .. }) {
             // Ended here while the 200 was on its way.
             self.sip.hang_up(now, session, None);
@@ -477,9 +546,17 @@ impl Switch {
         // The ACK leaves when the answer is on disk: after a crash in between, the far end still
         // repeats its 200, and the restarted switch can end the call properly.
         let step = AttemptStep::Answered { dialog };
-        self.write(Write::Answered { session }, store::Command::Step { attempt, step });
+        self.write(
+            Write::Answered { session },
+            store::Command::Step { attempt, step },
+        );
         let Some(agreed) = agreed else {
-            self.hang_up_customer(now, id, CallResult::TrunkFailure, "no usable codec in the answer");
+            self.hang_up_customer(
+                now,
+                id,
+                CallResult::TrunkFailure,
+                "no usable codec in the answer",
+            );
             return;
         };
         self.aim(leg, &agreed);
@@ -499,7 +576,9 @@ impl Switch {
         phrase: &str,
         reason: &Reason,
     ) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
         let result = CallResult::from_final(status, reason.q850, call.ringing.is_some(), None)
             .with_reason_text(reason.text.as_deref().unwrap_or_default());
         let ending = Ending {
@@ -513,25 +592,24 @@ impl Switch {
     }
 
     /// The far end offers again: hold, another address, another codec.
-    fn customer_reoffered(
-        &mut self,
-        now: Now,
-        id: CallId,
-        session: SessionId,
-        body: Option<Body>,
-    ) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+    fn customer_reoffered(&mut self, now: Now, id: CallId, session: SessionId, body: Option<Body>) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         let leg = call.leg;
         let Some(body) = body else {
             // Offerless: ours is the offer; its answer comes in the ACK.
             let offer = call.sdp.offer(Direction::SendRecv);
             return self.sip.answer_reoffer(now, session, Some(sdp_body(offer)));
         };
-        let answer = std::str::from_utf8(&body.bytes).ok().and_then(|text| call.sdp.answer(text, Direction::SendRecv).ok());
+        let answer = std::str::from_utf8(&body.bytes)
+            .ok()
+            .and_then(|text| call.sdp.answer(text, Direction::SendRecv).ok());
         match answer {
             Some((answer, agreed)) => {
                 self.aim(leg, &agreed);
-                self.sip.answer_reoffer(now, session, Some(sdp_body(answer)));
+                self.sip
+                    .answer_reoffer(now, session, Some(sdp_body(answer)));
             }
             None => self.sip.refuse_reoffer(now, session, 488),
         }
@@ -544,7 +622,8 @@ impl Switch {
             Phase::Committing { given_up, .. } => *given_up = true,
             Phase::Inviting { .. } => {
                 let (status, alerted) = (487, call.ringing.is_some());
-                let result = CallResult::from_final(status, None, alerted, Some(CancelledBy::Agent));
+                let result =
+                    CallResult::from_final(status, None, alerted, Some(CancelledBy::Agent));
                 self.hang_up_customer(now, id, result, "given up by the agent");
             }
             Phase::Answered { .. } => {
@@ -573,15 +652,20 @@ impl Switch {
 
     /// One result for each call: the first ending wins, whatever else is on its way.
     fn finish(&mut self, now: Now, id: CallId, ending: Ending) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
         if call.is_ended() {
             return;
         }
         let answered = call.is_answered();
         call.note_hold(now.utc, false);
         call.note_mute(now.utc, false);
-        call.phase =
-            Phase::Ended { at: now.utc, result: ending.result, detail: ending.detail.clone() };
+        call.phase = Phase::Ended {
+            at: now.utc,
+            result: ending.result,
+            detail: ending.detail.clone(),
+        };
         let (leg, port, agent) = (call.leg, call.port, call.agent.clone());
         let limit = match answered {
             true => call.campaign.rules.wrap_up.answered_ms,
@@ -599,10 +683,19 @@ impl Switch {
                 early_media: call.early_media,
             },
         };
-        let recording = matches!(call.recording, Recording::Running { .. });
-        *self.counters.results.entry(ending.result.name()).or_default() += 1;
+        let recording = call.is_recording();
+        *self
+            .counters
+            .results
+            .entry(ending.result.name())
+            .or_default() += 1;
         self.counters.ended += 1;
-        self.write(Write::Outcome { command: Box::new(command.clone()) }, command);
+        self.write(
+            Write::Outcome {
+                command: Box::new(command.clone()),
+            },
+            command,
+        );
         if recording {
             self.media(MediaCommand::StopRecording { call: id });
         }
@@ -610,11 +703,18 @@ impl Switch {
         self.media(MediaCommand::CloseLeg { leg });
         self.ports.release(port, now.instant);
         if let Some(seat) = self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
-            self.media(MediaCommand::Mute { leg: seat, on: false });
-            self.media(MediaCommand::Listen { leg: seat, to: Source::Silence });
+            self.media(MediaCommand::Mute {
+                leg: seat,
+                on: false,
+            });
+            self.media(MediaCommand::Listen {
+                leg: seat,
+                to: Source::Silence,
+            });
         }
         if let Some(desk) = self.desk(&agent) {
-            desk.agent.wrap_up(now.utc.plus(Duration::from_millis(limit)), now.utc);
+            desk.agent
+                .wrap_up(now.utc.plus(Duration::from_millis(limit)), now.utc);
             if matches!(desk.seat, Seat::Lost { .. }) {
                 desk.seat = Seat::Absent;
             }
@@ -624,7 +724,12 @@ impl Switch {
     pub(super) fn hold(&mut self, now: Now, agent: &AgentId, on: bool) -> Result<(), Problem> {
         let call = self.live_call_mut(agent)?;
         if !call.is_answered() {
-            return Err(Problem::new(409, "not_answered", "Nobody to hold", "The phone still rings."));
+            return Err(Problem::new(
+                409,
+                "not_answered",
+                "Nobody to hold",
+                "The phone still rings.",
+            ));
         }
         call.controls.held = on;
         call.note_hold(now.utc, on);
@@ -639,20 +744,34 @@ impl Switch {
 
     /// Puts the agent's leg, new or the same, back where the call's controls say.
     pub(super) fn rejoin(&mut self, now: Now, id: CallId, seat: LegId) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
         let (leg, controls) = (call.leg, call.controls);
         match call.phase {
             Phase::Answered { .. } => {
-                self.media(MediaCommand::Mute { leg: seat, on: controls.muted });
-                self.media(MediaCommand::Gain { leg, db: controls.volume_db as f32 });
+                self.media(MediaCommand::Mute {
+                    leg: seat,
+                    on: controls.muted,
+                });
+                self.media(MediaCommand::Gain {
+                    leg,
+                    db: controls.volume_db as f32,
+                });
                 self.connect_ears(id, seat);
                 self.record_with(id, seat);
             }
             Phase::Inviting { .. } if call.early_media => {
-                self.media(MediaCommand::Listen { leg: seat, to: Source::Leg(leg) });
+                self.media(MediaCommand::Listen {
+                    leg: seat,
+                    to: Source::Leg(leg),
+                });
             }
             Phase::Inviting { .. } | Phase::Committing { .. } => {
-                self.media(MediaCommand::Listen { leg: seat, to: Source::Ringback });
+                self.media(MediaCommand::Listen {
+                    leg: seat,
+                    to: Source::Ringback,
+                });
             }
             Phase::Ended { .. } => {}
         }
@@ -660,38 +779,64 @@ impl Switch {
     }
 
     fn connect_ears(&mut self, id: CallId, seat: LegId) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
         let (leg, held) = (call.leg, call.controls.held);
         let (customer, agent) = match held {
             true => (Source::Music, Source::Silence),
             false => (Source::Leg(seat), Source::Leg(leg)),
         };
         self.media(MediaCommand::Listen { leg, to: customer });
-        self.media(MediaCommand::Listen { leg: seat, to: agent });
+        self.media(MediaCommand::Listen {
+            leg: seat,
+            to: agent,
+        });
     }
 
     /// The agent's browser is gone: the customer stays and hears music.
     pub(super) fn agent_leg_gone(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
         if call.is_answered() {
             let leg = call.leg;
-            self.media(MediaCommand::Listen { leg, to: Source::Music });
+            self.media(MediaCommand::Listen {
+                leg,
+                to: Source::Music,
+            });
         }
     }
 
     fn start_recording(&mut self, now: Now, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.campaign.record {
-            let path = recording_path(&self.config.recordings, now.utc, id);
-            call.recording = Recording::Running { path };
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        if !call.campaign.record {
+            return;
         }
+        let path = recording_path(&self.config.recordings, now.utc, id);
+        call.recording = Recording::Running { path: path.clone() };
+        let attempt = call.attempt;
+        let path = self.recording_name(&path);
+        self.write(
+            Write::Step,
+            store::Command::RecordingStarted { attempt, path },
+        );
     }
 
     fn record_with(&mut self, id: CallId, seat: LegId) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
         if let Recording::Running { path } = &call.recording {
             let (path, customer) = (path.clone(), call.leg);
-            self.media(MediaCommand::Record { call: id, agent: seat, customer, path });
+            self.media(MediaCommand::Record {
+                call: id,
+                agent: seat,
+                customer,
+                path,
+            });
         }
     }
 
@@ -715,14 +860,21 @@ impl Switch {
     }
 
     pub(super) fn port_taken(&mut self, now: Now, leg: LegId, port: u16) {
-        let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else { return };
-        tracing::error!(port, "RTP port is taken by another program; see [media] rtp_ports");
+        let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else {
+            return;
+        };
+        tracing::error!(
+            port,
+            "RTP port is taken by another program; see [media] rtp_ports"
+        );
         self.hang_up_customer(now, id, CallResult::SystemFailure, "RTP port taken");
     }
 
     /// Neither RTP nor RTCP for the media time-out: nobody is there.
     pub(super) fn leg_stalled(&mut self, now: Now, leg: LegId, silent_ms: u64) {
-        let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else { return };
+        let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else {
+            return;
+        };
         let detail = format!("no media for {} s", silent_ms / 1000);
         self.hang_up_customer(now, id, CallResult::Connected, &detail);
     }
@@ -744,8 +896,14 @@ impl Switch {
     }
 
     pub(super) fn live_call_mut(&mut self, agent: &AgentId) -> Result<&mut Call, Problem> {
-        let call = self.desk(agent).and_then(|desk| desk.call).ok_or_else(no_call)?;
-        self.calls.get_mut(&call).filter(|call| !call.is_ended()).ok_or_else(no_call)
+        let call = self
+            .desk(agent)
+            .and_then(|desk| desk.call)
+            .ok_or_else(no_call)?;
+        self.calls
+            .get_mut(&call)
+            .filter(|call| !call.is_ended())
+            .ok_or_else(no_call)
     }
 
     pub(super) fn call_on_desk(&self, agent: &AgentId) -> Option<&Call> {
@@ -756,7 +914,13 @@ impl Switch {
 
 impl Ending {
     fn ours(result: CallResult, detail: String) -> Ending {
-        Ending { result, detail, status: None, q850: None, by: store::EndedBy::Agent }
+        Ending {
+            result,
+            detail,
+            status: None,
+            q850: None,
+            by: store::EndedBy::Agent,
+        }
     }
 }
 

@@ -88,11 +88,16 @@ impl Switch {
             .collect();
         for agent in changed {
             let picture = self.picture(&agent, now);
-            let Some(desk) = self.desks.get_mut(&agent) else { continue };
+            let Some(desk) = self.desks.get_mut(&agent) else {
+                continue;
+            };
             desk.changed = false;
             desk.seq += 1;
-            let update =
-                DeskUpdate { epoch: self.config.epoch.clone(), seq: desk.seq, desk: picture };
+            let update = DeskUpdate {
+                epoch: self.config.epoch.clone(),
+                seq: desk.seq,
+                desk: picture,
+            };
             self.emit(Output::Desk { agent, update });
         }
     }
@@ -101,12 +106,17 @@ impl Switch {
         if let Some(call) = desk.call.and_then(|call| self.calls.get(&call)) {
             return call.picture();
         }
-        let before = desk.card.as_ref().and_then(|card| card.before_restart.as_ref());
+        let before = desk
+            .card
+            .as_ref()
+            .and_then(|card| card.before_restart.as_ref());
         before.map_or(Value::Null, super::card::ended_call)
     }
 
     fn picture(&self, agent: &AgentId, now: Now) -> Value {
-        let Some(desk) = self.desks.get(agent) else { return Value::Null };
+        let Some(desk) = self.desks.get(agent) else {
+            return Value::Null;
+        };
         json!({
             "agent": {
                 "id": desk.profile.id.as_str(),
@@ -117,7 +127,7 @@ impl Switch {
             "state": state(&desk.agent),
             "seat": { "kind": "browser", "status": desk.seat.name() },
             "waiting": desk.waiting.as_ref().map(waiting),
-            "card": desk.card.as_ref().map(|card| card.picture(&desk.agent, now)),
+            "card": desk.card.as_ref().map(|card| card.picture(&desk.agent, &desk.profile.language, now)),
             "call": self.call_picture(desk),
             "draining": self.draining,
         })

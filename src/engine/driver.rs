@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
-use super::media_worker::{MediaCommand, MediaFact, MediaWorkerHandle};
+use super::media_worker::{MediaCommand, MediaCommander, MediaFact};
 use super::switch::{Input, Output, ReplyId, Switch};
 use crate::id::{AgentId, LegId};
 use crate::net::udp::{Datagram, SipUdp};
@@ -23,6 +23,9 @@ const REQUESTS_MAX: usize = 4_096;
 const FLOW_QUEUE_MAX: usize = 256;
 /// The UDP socket's flow; WebSockets count on from here.
 pub const UDP_FLOW: u64 = 0;
+/// How long the far ends have to answer when the process stops.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+const STOP_LOOK: Duration = Duration::from_millis(50);
 /// Inputs handled before timers get their turn.
 const BATCH_MAX: usize = 256;
 
@@ -32,6 +35,7 @@ pub struct CrmQuestion {
     pub agent: AgentId,
     pub token: u64,
     pub external_id: String,
+    pub phone: String,
 }
 
 /// Called on the control loop: must only start the fetch, never wait for it.
@@ -47,7 +51,7 @@ pub struct Parts {
     pub datagrams: mpsc::Receiver<Datagram>,
     pub store: StoreHandle,
     pub store_facts: StoreFacts,
-    pub workers: Vec<MediaWorkerHandle>,
+    pub workers: Vec<MediaCommander>,
     pub media_facts: mpsc::UnboundedReceiver<MediaFact>,
     pub fetch_crm: FetchCrm,
     /// Reads the clock; tests may shift it.
@@ -64,11 +68,15 @@ impl Engine {
     /// Starts the loop on a thread of its own.
     pub fn start(parts: Parts) -> std::io::Result<Engine> {
         let (handle, inbox) = Handle::new(REQUESTS_MAX);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let own = handle.clone();
-        let thread = std::thread::Builder::new().name("switch".to_owned()).spawn(move || {
-            runtime.block_on(Driver::new(parts, own).run(inbox));
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("switch".to_owned())
+            .spawn(move || {
+                runtime.block_on(Driver::new(parts, own).run(inbox));
+            })?;
         Ok(Engine { handle, thread })
     }
 
@@ -82,9 +90,14 @@ impl Engine {
 
 /// The present moment on both clocks.
 pub fn clock() -> Now {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let utc = UtcMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-    Now { instant: Instant::now(), utc }
+    Now {
+        instant: Instant::now(),
+        utc,
+    }
 }
 
 struct Driver {
@@ -131,17 +144,21 @@ impl Driver {
             let wake = self.wait(&mut inbox).await;
             let now = (self.parts.clock)();
             if let Some(stopped) = self.take(now, wake) {
-                self.stop(now, stopped);
-                return;
+                return self.stop(now, stopped, &mut inbox).await;
             }
             for _ in 0..BATCH_MAX {
-                let Some(wake) = self.ready(&mut inbox) else { break };
+                let Some(wake) = self.ready(&mut inbox) else {
+                    break;
+                };
                 if let Some(stopped) = self.take(now, wake) {
-                    self.stop(now, stopped);
-                    return;
+                    return self.stop(now, stopped, &mut inbox).await;
                 }
             }
-            let due = self.parts.switch.poll_timeout(now).is_some_and(|(at, _)| at <= now.instant);
+            let due = self
+                .parts
+                .switch
+                .poll_timeout(now)
+                .is_some_and(|(at, _)| at <= now.instant);
             if due {
                 self.parts.switch.handle_timeout(now);
                 self.carry_out(now);
@@ -150,7 +167,11 @@ impl Driver {
     }
 
     async fn wait(&mut self, inbox: &mut mpsc::Receiver<Request>) -> Wake {
-        let deadline = self.parts.switch.poll_timeout((self.parts.clock)()).map(|(at, _)| at);
+        let deadline = self
+            .parts
+            .switch
+            .poll_timeout((self.parts.clock)())
+            .map(|(at, _)| at);
         let timer = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -178,7 +199,10 @@ impl Driver {
         if let Ok(datagram) = self.parts.datagrams.try_recv() {
             return Some(Wake::Datagram(datagram));
         }
-        inbox.try_recv().ok().map(|request| Wake::Request(Some(request)))
+        inbox
+            .try_recv()
+            .ok()
+            .map(|request| Wake::Request(Some(request)))
     }
 
     /// Handles one wake-up. `Some` when the loop should end, with whom to tell.
@@ -188,8 +212,19 @@ impl Driver {
             Wake::Media(fact) => self.parts.switch.handle(now, Input::Media(fact)),
             Wake::Datagram(Datagram { remote, bytes }) => {
                 let local = self.parts.udp.local_addr();
-                let flow = Flow { id: UDP_FLOW, transport: Transport::Udp, local, remote };
-                self.parts.switch.handle(now, Input::Sip { flow, bytes: bytes.to_vec() });
+                let flow = Flow {
+                    id: UDP_FLOW,
+                    transport: Transport::Udp,
+                    local,
+                    remote,
+                };
+                self.parts.switch.handle(
+                    now,
+                    Input::Sip {
+                        flow,
+                        bytes: bytes.to_vec(),
+                    },
+                );
             }
             Wake::Request(Some(Request::Shutdown { reply })) => return Some(Some(reply)),
             Wake::Request(Some(request)) => self.request(now, request),
@@ -203,31 +238,76 @@ impl Driver {
     fn request(&mut self, now: Now, request: Request) {
         let switch = &mut self.parts.switch;
         match request {
-            Request::Command { agent, command, reply } => {
+            Request::Command {
+                agent,
+                command,
+                reply,
+            } => {
                 let id = ReplyId(self.next_reply);
                 self.next_reply += 1;
                 self.replies.insert(id, (agent.clone(), reply));
-                switch.handle(now, Input::Command { agent, command, reply: id });
+                switch.handle(
+                    now,
+                    Input::Command {
+                        agent,
+                        command,
+                        reply: id,
+                    },
+                );
             }
             Request::Desk { agent, reply } => {
                 let desk = self.desks.get(&agent).map(watch::Sender::subscribe);
                 let _ = reply.send(desk);
             }
-            Request::Presence { agent, tab, present } => {
-                switch.handle(now, Input::Presence { agent, tab, present });
+            Request::Presence {
+                agent,
+                tab,
+                present,
+            } => {
+                switch.handle(
+                    now,
+                    Input::Presence {
+                        agent,
+                        tab,
+                        present,
+                    },
+                );
             }
-            Request::SipOpen { agent, local, remote, secure, reply } => {
+            Request::SipOpen {
+                agent,
+                local,
+                remote,
+                secure,
+                reply,
+            } => {
                 let _ = reply.send(self.open_flow(now, agent, local, remote, secure));
             }
             Request::SipReceived { flow, bytes } => {
                 if let Some(socket) = self.flows.get(&flow) {
                     let flow = socket.flow;
-                    switch.handle(now, Input::Sip { flow, bytes: bytes.to_vec() });
+                    switch.handle(
+                        now,
+                        Input::Sip {
+                            flow,
+                            bytes: bytes.to_vec(),
+                        },
+                    );
                 }
             }
             Request::SipClosed { flow } => self.close_flow(now, flow),
-            Request::Crm { agent, token, result } => {
-                switch.handle(now, Input::Crm { agent, token, result });
+            Request::Crm {
+                agent,
+                token,
+                result,
+            } => {
+                switch.handle(
+                    now,
+                    Input::Crm {
+                        agent,
+                        token,
+                        result,
+                    },
+                );
             }
             Request::Snapshot { reply } => {
                 let _ = reply.send(switch.snapshot());
@@ -251,12 +331,26 @@ impl Driver {
     ) -> SipSocket {
         let id = self.next_flow;
         self.next_flow += 1;
-        let transport = if secure { Transport::Wss } else { Transport::Ws };
+        let transport = if secure {
+            Transport::Wss
+        } else {
+            Transport::Ws
+        };
         let (outgoing, receiver) = mpsc::channel(FLOW_QUEUE_MAX);
-        let flow = Flow { id, transport, local, remote };
+        let flow = Flow {
+            id,
+            transport,
+            local,
+            remote,
+        };
         self.flows.insert(id, SocketFlow { flow, outgoing });
-        self.parts.switch.handle(now, Input::SipOpened { flow: id, agent });
-        SipSocket { flow: id, outgoing: receiver }
+        self.parts
+            .switch
+            .handle(now, Input::SipOpened { flow: id, agent });
+        SipSocket {
+            flow: id,
+            outgoing: receiver,
+        }
     }
 
     fn close_flow(&mut self, now: Now, flow: u64) {
@@ -273,8 +367,7 @@ impl Driver {
                 Output::Store { id, command } => self.write(now, id, command),
                 Output::Desk { agent, update } => self.show(agent, update),
                 Output::Reply { reply, result } => self.answer(reply, result),
-                Output::FetchCrm { agent, token, external_id } => {
-                    let question = CrmQuestion { agent, token, external_id };
+                Output::FetchCrm(question) => {
                     (self.parts.fetch_crm)(self.own.clone(), question);
                 }
             }
@@ -306,7 +399,10 @@ impl Driver {
         }
         match flow.transport {
             Transport::Udp => {
-                let failed = Input::SipSendFailed { flow: flow.id, remote: flow.remote };
+                let failed = Input::SipSendFailed {
+                    flow: flow.id,
+                    remote: flow.remote,
+                };
                 self.parts.switch.handle(now, failed);
             }
             // A page that does not read is gone; dropping the sender closes its socket.
@@ -322,7 +418,11 @@ impl Driver {
                 let worker = usize::try_from(leg % workers).unwrap_or(0);
                 self.parts.workers[worker].send(command);
             }
-            None => self.parts.workers.iter().for_each(|worker| worker.send(command.clone())),
+            None => self
+                .parts
+                .workers
+                .iter()
+                .for_each(|worker| worker.send(command.clone())),
         }
     }
 
@@ -339,7 +439,9 @@ impl Driver {
     }
 
     fn answer(&mut self, reply: ReplyId, result: Result<(), Problem>) {
-        let Some((agent, sender)) = self.replies.remove(&reply) else { return };
+        let Some((agent, sender)) = self.replies.remove(&reply) else {
+            return;
+        };
         // The desk the answer shows is the one after the command: render it first.
         let desk = self.desks.get(&agent).map(|desk| desk.borrow().clone());
         let result = match (result, desk) {
@@ -350,10 +452,24 @@ impl Driver {
         let _ = sender.send(result);
     }
 
-    fn stop(&mut self, now: Now, told: Option<oneshot::Sender<()>>) {
+    /// Ends every call and stays until the far ends, the recorder and the store have taken it in.
+    async fn stop(
+        &mut self,
+        now: Now,
+        told: Option<oneshot::Sender<()>>,
+        inbox: &mut mpsc::Receiver<Request>,
+    ) {
         self.parts.switch.handle(now, Input::Shutdown);
         self.carry_out(now);
-        self.parts.workers.iter().for_each(|worker| worker.send(MediaCommand::Shutdown));
+        let latest = now.instant + STOP_LIMIT;
+        while !self.parts.switch.is_quiet() && (self.parts.clock)().instant < latest {
+            let wake = tokio::time::timeout(STOP_LOOK, self.wait(inbox)).await;
+            let now = (self.parts.clock)();
+            if let Ok(Wake::Request(None)) = wake {
+                break;
+            }
+            self.take(now, wake.unwrap_or(Wake::Timer));
+        }
         if let Some(told) = told {
             let _ = told.send(());
         }

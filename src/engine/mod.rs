@@ -12,6 +12,7 @@ pub mod recorder;
 pub mod resolved;
 mod restore;
 mod seat;
+pub mod start;
 pub mod switch;
 mod timers;
 mod writes;

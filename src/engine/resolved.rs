@@ -11,7 +11,7 @@ use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::sip::{Credentials, EndpointConfig, Flow};
 
 /// A text in both of the pages' languages.
-pub use crate::dialer::campaign::Label as Text;
+pub type Text = dialer::campaign::Label;
 
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -65,11 +65,22 @@ pub struct Trunk {
     pub peer: SocketAddr,
     /// The host part of Request-URI, To and From.
     pub domain: String,
-    /// Digits put before the E.164 number without its plus sign; `None` sends `+…`.
-    pub prefix: Option<String>,
+    pub number: NumberRule,
     pub credentials: Option<Credentials>,
     /// Timer B for this trunk: a silent one must not cost the agent half a minute.
     pub invite_timeout: Duration,
+    /// Calls at once.
+    pub calls_max: usize,
+}
+
+/// How an E.164 number is written for a trunk.
+#[derive(Clone)]
+pub struct NumberRule(pub Arc<dyn Fn(&str) -> String + Send + Sync>);
+
+impl std::fmt::Debug for NumberRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NumberRule(..)")
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +97,7 @@ pub struct Campaign {
     pub id: CampaignId,
     /// Name, routes, limits, dispositions.
     pub rules: dialer::campaign::Campaign,
-    pub script_title: String,
+    pub script_title: Text,
     /// A minijinja template over the card's fields.
     pub script: String,
     pub fields: Vec<FieldLayout>,
@@ -120,15 +131,14 @@ impl EngineConfig {
 impl Trunk {
     /// What is called on this trunk for an E.164 number.
     pub fn request_uri(&self, e164: &str) -> String {
-        let digits = e164.trim_start_matches('+');
-        match &self.prefix {
-            Some(prefix) => format!("sip:{prefix}{digits}@{}", self.domain),
-            None => format!("sip:+{digits}@{}", self.domain),
-        }
+        format!("sip:{}@{}", (self.number.0)(e164), self.domain)
     }
 
     /// The way to this trunk through `socket`.
     pub fn flow(&self, socket: &Flow) -> Flow {
-        Flow { remote: self.peer, ..*socket }
+        Flow {
+            remote: self.peer,
+            ..*socket
+        }
     }
 }

@@ -26,28 +26,46 @@ impl Switch {
             };
             match known {
                 Some(far_leg) => self.sip.end_orphan(now, far_leg),
-                None => tracing::error!(attempt = %orphan.attempt, "its dialog cannot be read back"),
+                None => {
+                    tracing::error!(attempt = %orphan.attempt, "its dialog cannot be read back")
+                }
             }
         }
         for reservation in recovered.previews {
             let (deadline, left) = (reservation.life.deadline, reservation.extensions_left);
             let extensions_left = u8::try_from(left).unwrap_or(u8::MAX);
-            self.card_back(now, reservation, State::Previewing { deadline, extensions_left });
+            self.card_back(
+                now,
+                reservation,
+                State::Previewing {
+                    deadline,
+                    extensions_left,
+                },
+            );
         }
         for reservation in recovered.wrap_ups {
             let earliest = now.utc.plus(WRAP_UP_AFTER_RESTART);
-            let deadline = reservation.wrap_up_until.map_or(earliest, |at| at.max(earliest));
+            let deadline = reservation
+                .wrap_up_until
+                .map_or(earliest, |at| at.max(earliest));
             self.card_back(now, reservation, State::WrapUp { deadline });
         }
         self.settle(now);
     }
 
     fn card_back(&mut self, now: Now, reservation: Reservation, state: State) {
-        let Some(campaign) = self.config.campaigns.get(&reservation.lead.campaign).cloned() else {
+        let Some(campaign) = self
+            .config
+            .campaigns
+            .get(&reservation.lead.campaign)
+            .cloned()
+        else {
             return;
         };
         let agent = reservation.agent.clone();
-        let Some(desk) = self.desk(&agent) else { return };
+        let Some(desk) = self.desk(&agent) else {
+            return;
+        };
         desk.agent.restore(state, now.utc);
         desk.deserted_since = Some(now.instant);
         desk.card = Some(Card::new(reservation, campaign));

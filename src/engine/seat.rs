@@ -10,7 +10,6 @@ use crate::media::g711::Law;
 use crate::now::Now;
 use crate::sip::{Body, SessionId};
 
-
 /// What the page calls to take its seat.
 const SEAT_USER: &str = "seat";
 
@@ -27,33 +26,43 @@ impl Switch {
         body: Option<Body>,
     ) {
         let Some(agent) = user.map(|user| AgentId::new(&user)) else {
-            self.sip.reject(now, session, 403, Some("Sign in first"), vec![]);
+            self.sip
+                .reject(now, session, 403, Some("Sign in first"), vec![]);
             return;
         };
         if called != SEAT_USER || !self.desks.contains_key(&agent) {
-            self.sip.reject(now, session, 404, Some("Not Found"), vec![]);
+            self.sip
+                .reject(now, session, 404, Some("Not Found"), vec![]);
             return;
         }
         let Some(offer) = body.and_then(|body| String::from_utf8(body.bytes).ok()) else {
-            self.sip.reject(now, session, 488, Some("An SDP offer is needed"), vec![]);
+            self.sip
+                .reject(now, session, 488, Some("An SDP offer is needed"), vec![]);
             return;
         };
         let in_call = self.live_call(&agent).map(|call| call.leg);
         self.release_seat_leg(now, &agent);
         let leg = self.new_leg(in_call);
         self.legs.insert(leg, LegOf::Seat(agent.clone()));
-        self.sessions.insert(session, SessionOf::Seat(agent.clone()));
+        self.sessions
+            .insert(session, SessionOf::Seat(agent.clone()));
         if let Some(desk) = self.desk(&agent) {
             desk.seat = Seat::Connecting { session, leg };
             desk.seat_flow = Some(flow);
         }
-        self.media(MediaCommand::OpenBrowser { leg, offer, law: Law::A });
+        self.media(MediaCommand::OpenBrowser {
+            leg,
+            offer,
+            law: Law::A,
+        });
         self.sip.ring(now, session, 180, None);
     }
 
     /// The page offers again: another direction, or new candidates after a change of network.
     pub(super) fn seat_reoffered(&mut self, now: Now, session: SessionId, body: Option<Body>) {
-        let Some(leg) = self.seat_leg(session) else { return };
+        let Some(leg) = self.seat_leg(session) else {
+            return;
+        };
         match body.and_then(|body| String::from_utf8(body.bytes).ok()) {
             Some(offer) => self.media(MediaCommand::ReofferBrowser { leg, offer }),
             None => self.sip.refuse_reoffer(now, session, 488),
@@ -61,7 +70,9 @@ impl Switch {
     }
 
     pub(super) fn seat_answered(&mut self, now: Now, leg: LegId, sdp: String) {
-        let Some(session) = self.seat_session(leg) else { return };
+        let Some(session) = self.seat_session(leg) else {
+            return;
+        };
         let body = Some(sdp_body(sdp));
         if self.seat_accepted(leg) {
             self.sip.answer_reoffer(now, session, body);
@@ -72,34 +83,45 @@ impl Switch {
     }
 
     pub(super) fn seat_refused(&mut self, now: Now, leg: LegId, reason: &str) {
-        let Some(session) = self.seat_session(leg) else { return };
+        let Some(session) = self.seat_session(leg) else {
+            return;
+        };
         tracing::warn!(%leg, reason, "browser offer refused");
         if self.seat_accepted(leg) {
             self.sip.refuse_reoffer(now, session, 488);
         } else {
-            self.sip.reject(now, session, 488, Some("Not Acceptable Here"), vec![]);
+            self.sip
+                .reject(now, session, 488, Some("Not Acceptable Here"), vec![]);
             self.seat_gone(now, session, false);
         }
     }
 
     /// Voice can flow: whatever the agent should hear is put on her new leg.
     pub(super) fn seat_connected(&mut self, now: Now, leg: LegId) {
-        let Some(LegOf::Seat(agent)) = self.legs.get(&leg).cloned() else { return };
-        let Some(desk) = self.desk(&agent) else { return };
+        let Some(LegOf::Seat(agent)) = self.legs.get(&leg).cloned() else {
+            return;
+        };
+        let Some(desk) = self.desk(&agent) else {
+            return;
+        };
         if !desk.seat.connected(leg) {
             return;
         }
         self.counters.seats_taken += 1;
         match self.live_call(&agent).map(|call| call.id) {
             Some(call) => self.rejoin(now, call, leg),
-            None => self.media(MediaCommand::Listen { leg, to: Source::Silence }),
+            None => self.media(MediaCommand::Listen {
+                leg,
+                to: Source::Silence,
+            }),
         }
         self.ask_for_card(now, &agent);
     }
 
     pub(super) fn seat_media_lost(&mut self, now: Now, leg: LegId) {
         if let Some(session) = self.seat_session(leg) {
-            self.sip.hang_up(now, session, Some("media lost"));
+            self.sip
+                .hang_up(now, session, Some("SIP;text=\"media lost\""));
             self.seat_gone(now, session, true);
         }
     }
@@ -121,18 +143,24 @@ impl Switch {
     /// The seat's session ended, by a BYE (`lost` false) or without a word. A standing seat's end
     /// never ends the customer's call by itself: that is what the page's hang-up is for.
     pub(super) fn seat_gone(&mut self, now: Now, session: SessionId, lost: bool) {
-        let Some(SessionOf::Seat(agent)) = self.sessions.remove(&session) else { return };
+        let Some(SessionOf::Seat(agent)) = self.sessions.remove(&session) else {
+            return;
+        };
         let holds = |desk: &Desk| desk.seat.held().is_some_and(|(held, _)| held == session);
         if !self.desks.get(&agent).is_some_and(holds) {
             return;
         }
-        let call = self.live_call(&agent).map(|call| (call.id, call.is_answered()));
+        let call = self
+            .live_call(&agent)
+            .map(|call| (call.id, call.is_answered()));
         let grace = match call {
             Some((_, false)) => self.config.limits.ringing_seat_grace,
             _ => self.config.limits.seat_grace,
         };
         self.release_seat_leg(now, &agent);
-        let Some(desk) = self.desk(&agent) else { return };
+        let Some(desk) = self.desk(&agent) else {
+            return;
+        };
         if call.is_some() || lost {
             desk.seat.lose(now.instant, grace);
             self.counters.seats_lost += 1;
@@ -147,14 +175,17 @@ impl Switch {
     /// Lets go of the seat's leg and session, if any, without judging why.
     fn release_seat_leg(&mut self, now: Now, agent: &AgentId) {
         let Some(desk) = self.desk(agent) else { return };
-        let Some((session, leg)) = desk.seat.held() else { return };
+        let Some((session, leg)) = desk.seat.held() else {
+            return;
+        };
         desk.seat = Seat::Absent;
         desk.seat_flow = None;
         self.legs.remove(&leg);
         self.accepted_seats.remove(&leg);
         self.media(MediaCommand::CloseLeg { leg });
         if self.sessions.remove(&session).is_some() {
-            self.sip.hang_up(now, session, Some("seat taken elsewhere"));
+            self.sip
+                .hang_up(now, session, Some("SIP;text=\"replaced\""));
         }
         if let Some(call) = self.live_call(agent).map(|call| call.id) {
             self.agent_leg_gone(call);
@@ -167,13 +198,17 @@ impl Switch {
     }
 
     fn seat_session(&self, leg: LegId) -> Option<SessionId> {
-        let Some(LegOf::Seat(agent)) = self.legs.get(&leg) else { return None };
+        let Some(LegOf::Seat(agent)) = self.legs.get(&leg) else {
+            return None;
+        };
         let (session, held) = self.desks.get(agent)?.seat.held()?;
         (held == leg).then_some(session)
     }
 
     fn seat_leg(&self, session: SessionId) -> Option<LegId> {
-        let Some(SessionOf::Seat(agent)) = self.sessions.get(&session) else { return None };
+        let Some(SessionOf::Seat(agent)) = self.sessions.get(&session) else {
+            return None;
+        };
         let (held, leg) = self.desks.get(agent)?.seat.held()?;
         (held == session).then_some(leg)
     }

@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::customer::Call;
 use super::desk::Desk;
+use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
@@ -28,16 +29,42 @@ pub struct ReplyId(pub u64);
 
 /// Everything that can happen to the switch.
 pub enum Input {
-    Sip { flow: Flow, bytes: Vec<u8> },
+    Sip {
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
     /// A WebSocket for SIP was opened by a signed-in agent.
-    SipOpened { flow: u64, agent: AgentId },
-    SipClosed { flow: u64 },
-    SipSendFailed { flow: u64, remote: std::net::SocketAddr },
-    Command { agent: AgentId, command: AgentCommand, reply: ReplyId },
-    Presence { agent: AgentId, tab: u64, present: bool },
+    SipOpened {
+        flow: u64,
+        agent: AgentId,
+    },
+    SipClosed {
+        flow: u64,
+    },
+    SipSendFailed {
+        flow: u64,
+        remote: std::net::SocketAddr,
+    },
+    Command {
+        agent: AgentId,
+        command: AgentCommand,
+        reply: ReplyId,
+    },
+    Presence {
+        agent: AgentId,
+        tab: u64,
+        present: bool,
+    },
     Media(MediaFact),
-    Store { id: u64, fact: Result<store::Fact, store::StoreError> },
-    Crm { agent: AgentId, token: u64, result: Result<serde_json::Value, String> },
+    Store {
+        id: u64,
+        fact: Result<store::Fact, store::StoreError>,
+    },
+    Crm {
+        agent: AgentId,
+        token: u64,
+        result: Result<serde_json::Value, String>,
+    },
     Drain,
     /// End everything that is up, properly.
     Shutdown,
@@ -45,12 +72,24 @@ pub enum Input {
 
 /// Everything the switch asks of the world.
 pub enum Output {
-    Sip { flow: Flow, bytes: Vec<u8> },
+    Sip {
+        flow: Flow,
+        bytes: Vec<u8>,
+    },
     Media(MediaCommand),
-    Store { id: u64, command: store::Command },
-    Desk { agent: AgentId, update: DeskUpdate },
-    Reply { reply: ReplyId, result: Result<(), Problem> },
-    FetchCrm { agent: AgentId, token: u64, external_id: String },
+    Store {
+        id: u64,
+        command: store::Command,
+    },
+    Desk {
+        agent: AgentId,
+        update: DeskUpdate,
+    },
+    Reply {
+        reply: ReplyId,
+        result: Result<(), Problem>,
+    },
+    FetchCrm(CrmQuestion),
 }
 
 /// Whose SIP session it is.
@@ -155,11 +194,23 @@ impl Switch {
                 self.seat_flow_closed(now, flow);
             }
             Input::SipSendFailed { flow, remote } => self.sip.handle_send_failed(now, flow, remote),
-            Input::Command { agent, command, reply } => self.command(now, &agent, command, reply),
-            Input::Presence { agent, tab, present } => self.presence(now, &agent, tab, present),
+            Input::Command {
+                agent,
+                command,
+                reply,
+            } => self.command(now, &agent, command, reply),
+            Input::Presence {
+                agent,
+                tab,
+                present,
+            } => self.presence(now, &agent, tab, present),
             Input::Media(fact) => self.media_fact(now, fact),
             Input::Store { id, fact } => self.store_fact(now, id, fact),
-            Input::Crm { agent, token, result } => self.crm_fact(&agent, token, result),
+            Input::Crm {
+                agent,
+                token,
+                result,
+            } => self.crm_fact(&agent, token, result),
             Input::Drain => self.draining = true,
             Input::Shutdown => self.end_everything(now),
         }
@@ -174,7 +225,9 @@ impl Switch {
     pub(super) fn settle(&mut self, now: Now) {
         while let Some(output) = self.sip.poll_output() {
             match output {
-                sip::Output::Send { flow, bytes } => self.out.push_back(Output::Sip { flow, bytes }),
+                sip::Output::Send { flow, bytes } => {
+                    self.out.push_back(Output::Sip { flow, bytes })
+                }
                 sip::Output::Event(event) => self.sip_event(now, event),
             }
         }
@@ -183,14 +236,24 @@ impl Switch {
     }
 
     fn sip_event(&mut self, now: Now, event: SipEvent) {
-        if let SipEvent::Incoming { session, flow, user, request_uri, body, .. } = event {
+        if let SipEvent::Incoming {
+            session,
+            flow,
+            user,
+            request_uri,
+            body,
+            ..
+        } = event
+        {
             return self.seat_invited(now, session, flow.id, user, &user_part(&request_uri), body);
         }
         if let SipEvent::OrphanEnded { .. } = event {
             self.counters.orphans += 1;
             return;
         }
-        let Some(session) = session_of(&event) else { return };
+        let Some(session) = session_of(&event) else {
+            return;
+        };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
@@ -213,8 +276,15 @@ impl Switch {
             MediaFact::PortTaken { leg, port } => self.port_taken(now, leg, port),
             MediaFact::Stalled { leg, silent_ms } => self.leg_stalled(now, leg, silent_ms),
             MediaFact::LegDied { leg, reason } => self.leg_died(now, leg, &reason),
-            MediaFact::Recorded { call, path, duration_ms, bytes, gap_ms } => {
-                self.recorded(call, &path, duration_ms, bytes, gap_ms);
+            MediaFact::Recorded {
+                call,
+                path,
+                duration_ms,
+                bytes,
+                gap_ms,
+                sha256,
+            } => {
+                self.recorded(call, &path, duration_ms, bytes, gap_ms, sha256);
             }
             MediaFact::RecordingFailed { call, reason } => self.recording_failed(call, &reason),
             MediaFact::FirstPacket { .. } | MediaFact::Quality { .. } => {}
@@ -257,13 +327,25 @@ impl Switch {
         uuid::Builder::from_unix_timestamp_millis(millis, &self.rng.random()).into_uuid()
     }
 
+    /// Nothing is outstanding: no write, no SIP transaction, no recording.
+    pub fn is_quiet(&self) -> bool {
+        let sip = self.sip.snapshot();
+        self.writes.is_empty()
+            && self.write_again.is_empty()
+            && sip.transactions == sip::Counts::default()
+            && !self.calls.values().any(Call::is_recording)
+    }
+
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
     pub fn trunk_snapshot(&self) -> serde_json::Value {
         let calls = |id: &crate::id::TrunkId| {
-            self.calls.values().filter(|call| !call.is_ended() && call.trunk.id == *id).count()
+            self.calls
+                .values()
+                .filter(|call| !call.is_ended() && call.trunk.id == *id)
+                .count()
         };
         self.config
             .trunks
@@ -337,5 +419,8 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
 }
 
 pub(super) fn sdp_body(text: String) -> sip::Body {
-    sip::Body { content_type: "application/sdp".to_owned(), bytes: text.into_bytes() }
+    sip::Body {
+        content_type: "application/sdp".to_owned(),
+        bytes: text.into_bytes(),
+    }
 }

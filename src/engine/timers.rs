@@ -26,7 +26,10 @@ enum Due {
 
 impl Switch {
     pub fn poll_timeout(&self, now: Now) -> Option<(Instant, &'static str)> {
-        let desks = self.desks.keys().flat_map(|agent| self.desk_deadlines(agent, now));
+        let desks = self
+            .desks
+            .keys()
+            .flat_map(|agent| self.desk_deadlines(agent, now));
         let desks = desks.map(|(at, due)| (at, due.name()));
         let calls = self.calls.values().filter_map(|call| match call.phase {
             Phase::Inviting { ring_until, .. } => Some((ring_until, "ring limit")),
@@ -34,7 +37,11 @@ impl Switch {
         });
         let writes = self.write_again.iter().map(|(at, ..)| (*at, "write again"));
         let sip = self.sip.poll_timeout();
-        desks.chain(calls).chain(writes).chain(sip).min_by_key(|(at, _)| *at)
+        desks
+            .chain(calls)
+            .chain(writes)
+            .chain(sip)
+            .min_by_key(|(at, _)| *at)
     }
 
     pub fn handle_timeout(&mut self, now: Now) {
@@ -103,12 +110,19 @@ impl Switch {
 
     /// The card went unanswered: record back, agent NOT_READY.
     fn preview_over(&mut self, agent: &AgentId) {
-        self.release_card(agent, ReleaseReason::Limit, AfterCard::NotReady(Reason::PREVIEW_TIMEOUT));
+        self.release_card(
+            agent,
+            ReleaseReason::Limit,
+            AfterCard::NotReady(Reason::PREVIEW_TIMEOUT),
+        );
     }
 
     /// An unanswered call accepts its filled-in result; an answered one waits in the list.
     fn wrap_up_over(&mut self, agent: &AgentId) {
-        let Some(token) = self.desks.get(agent).and_then(|desk| Some(desk.card.as_ref()?.token))
+        let Some(token) = self
+            .desks
+            .get(agent)
+            .and_then(|desk| Some(desk.card.as_ref()?.token))
         else {
             return;
         };
@@ -120,11 +134,18 @@ impl Switch {
         if let Some(desk) = self.desk(agent) {
             desk.seat = Seat::Absent;
         }
-        let Some(call) = self.live_call(agent) else { return };
+        let Some(call) = self.live_call(agent) else {
+            return;
+        };
         let (id, alerted) = (call.id, call.ringing.is_some());
         match call.phase {
             Phase::Answered { .. } => {
-                self.hang_up_customer(now, id, CallResult::Connected, "the agent did not come back");
+                self.hang_up_customer(
+                    now,
+                    id,
+                    CallResult::Connected,
+                    "the agent did not come back",
+                );
             }
             _ => {
                 let result = CallResult::from_final(487, None, alerted, Some(CancelledBy::Agent));
@@ -154,18 +175,25 @@ impl Switch {
         }
     }
 
-    pub(super) fn release_card(
-        &mut self,
-        agent: &AgentId,
-        why: ReleaseReason,
-        after: AfterCard,
-    ) {
+    pub(super) fn release_card(&mut self, agent: &AgentId, why: ReleaseReason, after: AfterCard) {
         let Some(desk) = self.desk(agent) else { return };
         let Some(card) = &mut desk.card else { return };
         card.leaving = true;
         let token = card.token;
-        let command = store::Command::Release { token, agent: agent.clone(), why };
-        self.write(Write::LeaveCard { agent: agent.clone(), token, after, reply: None }, command);
+        let command = store::Command::Release {
+            token,
+            agent: agent.clone(),
+            why,
+        };
+        self.write(
+            Write::LeaveCard {
+                agent: agent.clone(),
+                token,
+                after,
+                reply: None,
+            },
+            command,
+        );
     }
 
     fn ring_limits(&mut self, now: Now) {
@@ -219,7 +247,7 @@ impl Switch {
             self.hang_up_customer(now, id, result, "the switch was stopped");
         }
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
-            self.sip.hang_up(now, session, Some("switch stopped"));
+            self.sip.hang_up(now, session, Some("SIP;text=\"stopped\""));
         }
     }
 }

@@ -5,32 +5,58 @@ use std::path::Path;
 
 use super::card::Card;
 use super::desk::{Ask, Waiting};
+use super::driver::CrmQuestion;
 use super::handle::Problem;
 use super::resolved::Text;
 use super::switch::{Output, ReplyId, Switch};
 use crate::agent::state::{Reason, State};
+use crate::dialer::gate::Rule;
 use crate::dialer::reservation::ReleaseReason;
 use crate::id::{AgentId, AttemptId, CallId, FenceToken};
 use crate::now::{Now, UtcMs};
 use crate::sip::SessionId;
-use crate::dialer::gate::Rule;
 use crate::store::fact::{NothingToDial, Reservation};
 use crate::store::{self, Fact, StoreError};
 
 /// A command the store has been given, and whom its answer concerns.
 pub(super) enum Write {
-    Reserve { agent: AgentId, asked_at: UtcMs },
-    LeaveCard { agent: AgentId, token: FenceToken, after: AfterCard, reply: Option<ReplyId> },
-    Extend { agent: AgentId, token: FenceToken, reply: ReplyId },
-    Begin { call: CallId },
+    Reserve {
+        agent: AgentId,
+        asked_at: UtcMs,
+    },
+    LeaveCard {
+        agent: AgentId,
+        token: FenceToken,
+        after: AfterCard,
+        reply: Option<ReplyId>,
+    },
+    Extend {
+        agent: AgentId,
+        token: FenceToken,
+        reply: ReplyId,
+    },
+    Begin {
+        call: CallId,
+    },
     /// A dial with a token that is not on the desk: the store tells whose it is.
-    Judge { reply: ReplyId },
+    Judge {
+        reply: ReplyId,
+    },
     Step,
     /// The answer's row: its ACK waits for it.
-    Answered { session: SessionId },
+    Answered {
+        session: SessionId,
+    },
     /// Must not be lost: written again until the store takes it.
-    Outcome { command: Box<store::Command> },
-    Dispose { agent: AgentId, token: FenceToken, automatic: bool, reply: Option<ReplyId> },
+    Outcome {
+        command: Box<store::Command>,
+    },
+    Dispose {
+        agent: AgentId,
+        token: FenceToken,
+        automatic: bool,
+        reply: Option<ReplyId>,
+    },
 }
 
 /// What an agent does after a card she did not dial.
@@ -50,7 +76,9 @@ pub(super) struct Answer {
 
 impl Switch {
     pub(super) fn store_fact(&mut self, now: Now, id: u64, fact: Result<Fact, StoreError>) {
-        let Some(write) = self.writes.remove(&id) else { return };
+        let Some(write) = self.writes.remove(&id) else {
+            return;
+        };
         match fact {
             Ok(fact) => self.written(now, write, fact),
             Err(error) => self.not_written(now, write, &error),
@@ -71,20 +99,51 @@ impl Switch {
                     self.reply(reply, Err(stale(owner.as_ref())));
                 }
             }
-            (Write::LeaveCard { agent, token, reply, .. }, Fact::Refused { rule, detail })
-            | (Write::Dispose { agent, token, reply, .. }, Fact::Refused { rule, detail }) => {
+            (
+                Write::LeaveCard {
+                    agent,
+                    token,
+                    reply,
+                    ..
+                },
+                Fact::Refused { rule, detail },
+            )
+            | (
+                Write::Dispose {
+                    agent,
+                    token,
+                    reply,
+                    ..
+                },
+                Fact::Refused { rule, detail },
+            ) => {
                 self.stay(&agent, token);
                 if let Some(reply) = reply {
                     self.reply(reply, Err(refused(rule, detail)));
                 }
             }
-            (Write::LeaveCard { agent, token, after, reply }, _) => {
+            (
+                Write::LeaveCard {
+                    agent,
+                    token,
+                    after,
+                    reply,
+                },
+                _,
+            ) => {
                 self.card_left(now, &agent, token, after);
                 if let Some(reply) = reply {
                     self.settle_reply(reply);
                 }
             }
-            (Write::Extend { agent, token, reply }, fact) => {
+            (
+                Write::Extend {
+                    agent,
+                    token,
+                    reply,
+                },
+                fact,
+            ) => {
                 let result = self.extended(now, &agent, token, fact);
                 self.reply(reply, result);
             }
@@ -100,7 +159,15 @@ impl Switch {
                 self.reply(reply, result);
             }
             (Write::Answered { session }, _) => self.sip.acknowledge(now, session, None),
-            (Write::Dispose { agent, token, automatic, reply }, _) => {
+            (
+                Write::Dispose {
+                    agent,
+                    token,
+                    automatic,
+                    reply,
+                },
+                _,
+            ) => {
                 self.disposed(now, &agent, token, automatic);
                 if let Some(reply) = reply {
                     self.settle_reply(reply);
@@ -118,7 +185,12 @@ impl Switch {
         self.counters.writes_failed += 1;
         tracing::error!(%error, "the store refused a write");
         let problem = || {
-            Problem::new(503, "store", "Could not be saved", "Nothing was changed; try again.")
+            Problem::new(
+                503,
+                "store",
+                "Could not be saved",
+                "Nothing was changed; try again.",
+            )
         };
         match write {
             Write::Reserve { agent, .. } => {
@@ -127,13 +199,23 @@ impl Switch {
                     desk.ask = Ask::AgainAt(again);
                 }
             }
-            Write::LeaveCard { agent, token, reply, .. } => {
+            Write::LeaveCard {
+                agent,
+                token,
+                reply,
+                ..
+            } => {
                 self.stay(&agent, token);
                 if let Some(reply) = reply {
                     self.reply(reply, Err(problem()));
                 }
             }
-            Write::Dispose { agent, token, reply, .. } => {
+            Write::Dispose {
+                agent,
+                token,
+                reply,
+                ..
+            } => {
                 self.stay(&agent, token);
                 if let Some(reply) = reply {
                     self.reply(reply, Err(problem()));
@@ -148,20 +230,20 @@ impl Switch {
             Write::Step => {}
             Write::Outcome { command } => {
                 let at = now.instant + self.config.limits.write_again;
-                let again = Write::Outcome { command: command.clone() };
+                let again = Write::Outcome {
+                    command: command.clone(),
+                };
                 self.write_again.push((at, again, *command));
             }
         }
     }
 
-    fn reserved(
-        &mut self,
-        now: Now,
-        agent: &AgentId,
-        asked_at: UtcMs,
-        reservation: Reservation,
-    ) {
-        let campaign = self.config.campaigns.get(&reservation.lead.campaign).cloned();
+    fn reserved(&mut self, now: Now, agent: &AgentId, asked_at: UtcMs, reservation: Reservation) {
+        let campaign = self
+            .config
+            .campaigns
+            .get(&reservation.lead.campaign)
+            .cloned();
         let Some(desk) = self.desk(agent) else { return };
         desk.ask = Ask::Idle;
         desk.waiting = None;
@@ -182,10 +264,22 @@ impl Switch {
 
     /// The CRM is asked beside the card: nobody waits for it.
     pub(super) fn ask_crm(&mut self, agent: &AgentId) {
-        let Some(card) = self.desks.get(agent).and_then(|desk| desk.card.as_ref()) else { return };
+        let Some(card) = self.desks.get(agent).and_then(|desk| desk.card.as_ref()) else {
+            return;
+        };
         if let Some(external_id) = card.crm_question() {
+            let phone = card
+                .phone(None)
+                .map(|phone| phone.e164.clone())
+                .unwrap_or_default();
             let (agent, token) = (agent.clone(), card.token.0);
-            self.emit(Output::FetchCrm { agent, token, external_id });
+            let question = CrmQuestion {
+                agent,
+                token,
+                external_id,
+                phone,
+            };
+            self.emit(Output::FetchCrm(question));
         }
     }
 
@@ -208,7 +302,11 @@ impl Switch {
         fact: Fact,
     ) -> Result<(), Problem> {
         match fact {
-            Fact::Extended { life, extensions_left, .. } => {
+            Fact::Extended {
+                life,
+                extensions_left,
+                ..
+            } => {
                 let left = u8::try_from(extensions_left).unwrap_or(u8::MAX);
                 if let Some(desk) = self.desk(agent) {
                     desk.agent.extend(life.deadline, left);
@@ -263,17 +361,33 @@ impl Switch {
             callback_at: answer.callback_at_ms.map(UtcMs),
             automatic,
         };
-        self.write(Write::Dispose { agent: agent.clone(), token, automatic, reply }, command);
+        self.write(
+            Write::Dispose {
+                agent: agent.clone(),
+                token,
+                automatic,
+                reply,
+            },
+            command,
+        );
     }
 
     fn disposed(&mut self, now: Now, agent: &AgentId, token: FenceToken, automatic: bool) {
-        let answered = self.call_on_desk(agent).is_some_and(|call| call.answered.is_some());
+        let answered = self
+            .call_on_desk(agent)
+            .is_some_and(|call| call.answered.is_some());
         let Some(desk) = self.desk(agent) else { return };
-        let Some(card) = desk.card.take_if(|card| card.token == token) else { return };
-        let answered = answered || card.before_restart.is_some_and(|it| it.answered_at.is_some());
+        let Some(card) = desk.card.take_if(|card| card.token == token) else {
+            return;
+        };
+        let answered = answered
+            || card
+                .before_restart
+                .is_some_and(|it| it.answered_at.is_some());
         let call = desk.call.take();
         if automatic && answered {
-            desk.agent.card_done_not_ready(Reason::new(Reason::WRAP_UP_TIMEOUT), now.utc);
+            desk.agent
+                .card_done_not_ready(Reason::new(Reason::WRAP_UP_TIMEOUT), now.utc);
         } else {
             desk.agent.card_done(now.utc);
         }
@@ -299,6 +413,7 @@ impl Switch {
         duration_ms: u64,
         bytes: u64,
         gap_ms: u64,
+        sha256: Option<String>,
     ) {
         self.counters.recordings += 1;
         if gap_ms > 0 {
@@ -306,19 +421,35 @@ impl Switch {
         }
         let attempt = AttemptId(call.0);
         let path = self.recording_name(path);
-        // Hashed later, off the call's path: a long file must not hold up this loop.
-        let sha256 = None;
-        let command = store::Command::RecordingDone { attempt, path, duration_ms, bytes, sha256 };
-        self.write(Write::Outcome { command: Box::new(command.clone()) }, command);
+        let command = store::Command::RecordingDone {
+            attempt,
+            path,
+            duration_ms,
+            bytes,
+            sha256,
+        };
+        self.write(
+            Write::Outcome {
+                command: Box::new(command.clone()),
+            },
+            command,
+        );
         self.mark_recording(call, super::customer::Recording::Done);
     }
 
     pub(super) fn recording_failed(&mut self, call: CallId, reason: &str) {
         self.counters.recordings_failed += 1;
         tracing::error!(%call, reason, "recording failed; the call goes on");
-        let command =
-            store::Command::RecordingFailed { attempt: AttemptId(call.0), why: reason.to_owned() };
-        self.write(Write::Outcome { command: Box::new(command.clone()) }, command);
+        let command = store::Command::RecordingFailed {
+            attempt: AttemptId(call.0),
+            why: reason.to_owned(),
+        };
+        self.write(
+            Write::Outcome {
+                command: Box::new(command.clone()),
+            },
+            command,
+        );
         self.mark_recording(call, super::customer::Recording::Failed);
     }
 
@@ -364,9 +495,12 @@ fn not_begun(fact: Fact) -> Problem {
         Fact::Denied { rules, earliest } => denied(&rules, earliest),
         Fact::Stale { owner } => stale(owner.as_ref()),
         Fact::Refused { rule, detail } => refused(rule, detail),
-        Fact::AlreadyBegun { .. } => {
-            Problem::new(409, "already_dialed", "Already dialed", "This click was carried out before.")
-        }
+        Fact::AlreadyBegun { .. } => Problem::new(
+            409,
+            "already_dialed",
+            "Already dialed",
+            "This click was carried out before.",
+        ),
         _ => Problem::overload(),
     }
 }
@@ -403,5 +537,9 @@ fn waiting_for(nothing: &NothingToDial) -> Waiting {
         detail.en.push_str(&format!(" {}: {count}.", rule.name()));
         detail.zh.push_str(&format!(" {}:{count}。", rule.name()));
     }
-    Waiting { reason, detail, earliest: nothing.earliest }
+    Waiting {
+        reason,
+        detail,
+        earliest: nothing.earliest,
+    }
 }

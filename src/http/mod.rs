@@ -29,6 +29,9 @@ mod site;
 mod socket;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 pub use admin::AdminKey;
 pub use archive::{Archive, Page};
 pub use links::Links;

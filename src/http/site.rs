@@ -99,7 +99,7 @@ impl Site {
         archive: Arc<dyn Archive>,
     ) -> io::Result<Site> {
         let folder = &config.state.folder;
-        std::fs::create_dir_all(folder)?;
+        config.state.make_folder()?;
         let account = |agent: &crate::config::AgentConfig| {
             let account = Account {
                 name: agent.name.clone(),

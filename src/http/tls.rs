@@ -28,7 +28,10 @@ pub(super) fn configuration(config: &Config) -> io::Result<Arc<ServerConfig>> {
     install_crypto_once();
     let (certificate, key) = match (&config.http.certificate, &config.http.key) {
         (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
-        _ => self_signed(&config.state.folder, &names(config))?,
+        _ => {
+            config.state.make_folder()?;
+            self_signed(&config.state.folder, &names(config))?
+        }
     };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&certificate)
         .map_err(|error| unreadable(&certificate, &error))?
@@ -61,7 +64,6 @@ fn self_signed(folder: &Path, names: &[String]) -> io::Result<(PathBuf, PathBuf)
     params.not_after = date_time_ymd(i32::from(year + VALID_YEARS), 1, 1);
     let pair = KeyPair::generate().map_err(failed)?;
     let made = params.self_signed(&pair).map_err(failed)?;
-    std::fs::create_dir_all(folder)?;
     write_private(&key, pair.serialize_pem().as_bytes())?;
     write_private(&certificate, made.pem().as_bytes())?;
     Ok((certificate, key))

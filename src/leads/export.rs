@@ -131,7 +131,7 @@ mod tests {
         let bytes = write(&[row]).unwrap();
         let text = std::str::from_utf8(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap()).unwrap();
         let mut reader = csv::Reader::from_reader(text.as_bytes());
-        assert_eq!(reader.headers().unwrap().iter().last(), Some("产品"));
+        assert_eq!(reader.headers().unwrap().iter().next_back(), Some("产品"));
         let record = reader.records().next().unwrap().unwrap();
         assert_eq!(&record[2], "'=HYPERLINK(\"http://evil\")");
         assert_eq!(&record[3], "Müller, Söhne");

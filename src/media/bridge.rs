@@ -1,4 +1,4 @@
-//! Pass-through (house words: the bridge): another stream's packets go on as our own.
+//! Pass-through, the bridge's cheap mode: another stream's packets go on as our own.
 //!
 //! [`Outgoing`] keeps one SSRC, one sequence and one timeline toward a leg whatever it hears,
 //! RFC 3550 section 5.1; [`Voice`] is what others hear of a leg: mute, law and gain, by table.

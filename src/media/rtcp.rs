@@ -63,7 +63,7 @@ impl Ntp {
     pub fn from_unix(since_1970: Duration) -> Ntp {
         let seconds = (since_1970.as_secs() + 2_208_988_800) & 0xFFFF_FFFF;
         let fraction = (u64::from(since_1970.subsec_nanos()) << 32) / 1_000_000_000;
-        Ntp(seconds << 32 | fraction)
+        Ntp((seconds << 32) | fraction)
     }
 
     /// The middle 32 bits, which receiver reports repeat.
@@ -167,7 +167,7 @@ fn read_packet(report: &mut Report, kind: u8, count: u8, packet: &[u8], about: u
 }
 
 fn read_sender(body: &mut &[u8]) -> Option<Sender> {
-    let at = Ntp(u64::from(word(body)?) << 32 | u64::from(word(body)?));
+    let at = Ntp((u64::from(word(body)?) << 32) | u64::from(word(body)?));
     Some(Sender {
         at,
         timestamp: word(body)?,
@@ -193,7 +193,7 @@ fn read_block(body: &mut &[u8]) -> Option<Block> {
 fn write_block(out: &mut Vec<u8>, block: &Block) {
     let lost = (block.lost.clamp(-0x80_0000, 0x7F_FFFF) as u32) & 0xFF_FFFF;
     out.extend(block.ssrc.to_be_bytes());
-    out.extend((u32::from(block.lost_fraction) << 24 | lost).to_be_bytes());
+    out.extend(((u32::from(block.lost_fraction) << 24) | lost).to_be_bytes());
     out.extend(block.highest_sequence.to_be_bytes());
     out.extend(block.jitter.to_be_bytes());
     out.extend(block.last_report.to_be_bytes());
@@ -270,7 +270,7 @@ mod tests {
         bye.bye = true;
         for report in [report(), receiver_only, bye] {
             let datagram = write(&report, "leg@foredial");
-            assert!(datagram.len() % 4 == 0 && datagram.len() <= REPORT_BYTES_MAX);
+            assert!(datagram.len().is_multiple_of(4) && datagram.len() <= REPORT_BYTES_MAX);
             assert_eq!(read(&datagram, 2), Some(report));
             assert_eq!(read(&datagram, 3).expect("well formed").block, None);
         }
@@ -317,7 +317,7 @@ mod tests {
                                      kind in 199u8..206, words in 0u8..30) {
             let _ = read(&bytes, 1);
             if bytes.len() >= 4 {
-                bytes[0] = 0x80 | bytes[0] & 31;
+                bytes[0] = 0x80 | (bytes[0] & 31);
                 bytes[1] = kind;
                 bytes[2] = 0;
                 bytes[3] = words;

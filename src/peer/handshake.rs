@@ -26,6 +26,10 @@ const SHA1: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_S
 /// RFC 5764 4.1.1: the extension's number, and the number of GCM (RFC 7714 14.2) in it.
 const USE_SRTP: [u8; 2] = [0, 14];
 const GCM_NUMBER: [u8; 2] = [0, 7];
+/// RFC 6347 4.1, 4.2.2: of the record and of the handshake message in it.
+const FRAGMENT_HEADER_BYTES: usize = 25;
+/// More than any ClientHello takes: without its end we go on as it is.
+const FIRST_DATAGRAMS_MAX: usize = 6;
 /// The endpoint keys its associations by address; ours survives a change of path, so it is given
 /// always the same one.
 const FAR_END: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
@@ -73,7 +77,7 @@ enum Opening {
     /// We do, once the browser can be reached.
     Speak(Box<ConfigBuilder>),
     /// The browser does, and tells its profiles with it.
-    Listen(Box<ConfigBuilder>),
+    Listen(Box<ConfigBuilder>, FirstWord),
     Done,
 }
 
@@ -103,7 +107,7 @@ impl Handshake {
             .with_flight_interval(FLIGHT_INTERVAL);
         let opening = match role {
             Role::Active => Opening::Speak(Box::new(builder)),
-            Role::Passive => Opening::Listen(Box::new(builder)),
+            Role::Passive => Opening::Listen(Box::new(builder), FirstWord::default()),
         };
         let endpoint = Endpoint::new(FAR_END, TransportProtocol::UDP, None);
         Ok(Handshake {
@@ -115,34 +119,34 @@ impl Handshake {
 
     /// The browser can be reached: if ours is the first word, say it.
     pub(super) fn start(&mut self, now: Instant) {
-        let Opening::Speak(builder) = std::mem::replace(&mut self.opening, Opening::Done) else {
+        let Opening::Speak(builder) = &self.opening else {
             return;
         };
-        let started = builder
+        let started = ConfigBuilder::clone(builder)
             .build(true, None)
             .and_then(|config| self.endpoint.connect(now, FAR_END, Arc::new(config), None));
+        self.opening = Opening::Done;
         if started.is_err() {
             self.state = State::Over;
         }
     }
 
     /// Both `rtc-dtls` and Chromium let the ClientHello's order decide, and Chromium's puts SHA-1
-    /// first: if it offers GCM at all, nothing else is accepted.
-    fn listen(&mut self, first_word: &[u8]) -> Result<(), PeerError> {
-        let Opening::Listen(builder) = std::mem::replace(&mut self.opening, Opening::Done) else {
-            return Ok(());
+    /// first: if it offers GCM at all, nothing else is accepted. Gives the datagrams that are now
+    /// to be read.
+    fn listen(&mut self, bytes: &[u8]) -> Result<Vec<BytesMut>, PeerError> {
+        let Opening::Listen(builder, first_word) = &mut self.opening else {
+            return Ok(vec![BytesMut::from(bytes)]);
         };
-        let profiles = if offers_gcm(first_word) {
-            vec![GCM]
-        } else {
-            vec![GCM, SHA1]
+        let Some(profiles) = first_word.hear(bytes) else {
+            return Ok(Vec::new());
         };
-        let config = builder
-            .with_srtp_protection_profiles(profiles)
-            .build(false, None);
-        self.endpoint
-            .set_server_config(Some(Arc::new(config.map_err(crypto_error)?)));
-        Ok(())
+        let builder = ConfigBuilder::clone(builder).with_srtp_protection_profiles(profiles);
+        let datagrams = std::mem::take(&mut first_word.datagrams);
+        self.opening = Opening::Done;
+        let config = builder.build(false, None).map_err(crypto_error)?;
+        self.endpoint.set_server_config(Some(Arc::new(config)));
+        Ok(datagrams)
     }
 
     /// # Errors
@@ -157,27 +161,36 @@ impl Handshake {
         if self.state == State::Over || matches!(self.opening, Opening::Speak(_)) {
             return Ok(Progress::Going);
         }
-        self.listen(bytes)?;
-        let events = self
-            .endpoint
-            .read(now, FAR_END, None, BytesMut::from(bytes));
         let mut progress = Progress::Going;
-        for event in events.map_err(crypto_error)? {
-            match event {
-                EndpointEvent::HandshakeComplete if self.state == State::Going => {
-                    let state = self.endpoint.get_connection_state(FAR_END);
-                    let state = state.ok_or_else(|| crypto_error("no association"))?;
-                    progress = Progress::Complete(Box::new(Srtp::from_handshake(state, provider)?));
-                    self.state = State::Complete;
-                }
-                EndpointEvent::PeerClosed => {
-                    self.state = State::Over;
-                    progress = Progress::Closed;
-                }
-                _ => {}
+        for datagram in self.listen(bytes)? {
+            let events = self.endpoint.read(now, FAR_END, None, datagram);
+            for event in events.map_err(crypto_error)? {
+                self.take(event, &mut progress, provider)?;
             }
         }
         Ok(progress)
+    }
+
+    fn take(
+        &mut self,
+        event: EndpointEvent,
+        progress: &mut Progress,
+        provider: &dyn RTCCryptoProvider,
+    ) -> Result<(), PeerError> {
+        match event {
+            EndpointEvent::HandshakeComplete if self.state == State::Going => {
+                let state = self.endpoint.get_connection_state(FAR_END);
+                let state = state.ok_or_else(|| crypto_error("no association"))?;
+                *progress = Progress::Complete(Box::new(Srtp::from_handshake(state, provider)?));
+                self.state = State::Complete;
+            }
+            EndpointEvent::PeerClosed => {
+                self.state = State::Over;
+                *progress = Progress::Closed;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     pub(super) fn over(&self) -> bool {
@@ -215,19 +228,44 @@ impl Handshake {
     }
 }
 
-/// Finds `use_srtp` in a ClientHello as it stands on the wire, whole or the fragment that has it,
-/// and looks for GCM in its list.
+/// The browser's ClientHello: with post-quantum keys it comes in two datagrams, and its extensions
+/// in any order.
+#[derive(Default)]
+struct FirstWord {
+    datagrams: Vec<BytesMut>,
+    /// The handshake message without the headers of its fragments.
+    message: Vec<u8>,
+}
+
+impl FirstWord {
+    /// The profiles to agree to, once enough of it has been heard.
+    fn hear(&mut self, datagram: &[u8]) -> Option<Vec<SrtpProtectionProfile>> {
+        self.datagrams.push(BytesMut::from(datagram));
+        self.message
+            .extend_from_slice(datagram.get(FRAGMENT_HEADER_BYTES..).unwrap_or(&[]));
+        // RFC 6347 4.2.2: after the record's header and the message's type.
+        let length = datagram
+            .get(14..17)
+            .map(|bytes| u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]));
+        let whole = length.is_some_and(|length| self.message.len() >= length as usize);
+        if offers_gcm(&self.message) {
+            Some(vec![GCM])
+        } else {
+            (whole || self.datagrams.len() == FIRST_DATAGRAMS_MAX).then(|| vec![GCM, SHA1])
+        }
+    }
+}
+
+/// Finds `use_srtp` in a ClientHello and looks for GCM in its list.
 fn offers_gcm(hello: &[u8]) -> bool {
-    let lists = hello.windows(6).enumerate().filter_map(|(at, head)| {
+    let mut lists = hello.windows(6).enumerate().filter_map(|(at, head)| {
         let number = |index: usize| usize::from(u16::from_be_bytes([head[index], head[index + 1]]));
         // Its length, the list's length, the list, an empty MKI.
         let framed = head[..2] == USE_SRTP && number(2) == number(4) + 3;
         let list = hello.get(at + 6..at + 6 + number(4))?;
         framed.then_some(list)
     });
-    lists
-        .into_iter()
-        .any(|list| list.chunks_exact(2).any(|profile| profile == GCM_NUMBER))
+    lists.any(|list| list.chunks_exact(2).any(|profile| profile == GCM_NUMBER))
 }
 
 fn matching(
@@ -254,4 +292,57 @@ fn fingerprint(
         .crypto()
         .hash(HashAlgorithm::Sha256, der)
         .map(Fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(profiles: &[u8]) -> Vec<u8> {
+        let list = u8::try_from(profiles.len()).expect("short");
+        let mut hello = vec![0x00, 0x0A, 0x00, 0x02, 0x00, 0x17];
+        hello.extend([0, 14, 0, list + 3, 0, list]);
+        hello.extend(profiles);
+        hello.extend([0, 0, 23, 0, 0]);
+        hello
+    }
+
+    fn fragment(of: &[u8], part: std::ops::Range<usize>) -> Vec<u8> {
+        let mut datagram = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        datagram.extend([0, 0, u8::try_from(of.len()).expect("short")]);
+        datagram.resize(FRAGMENT_HEADER_BYTES, 0);
+        datagram.extend(&of[part]);
+        datagram
+    }
+
+    #[test]
+    fn gcm_is_insisted_on_wherever_it_stands_in_the_list() {
+        assert!(offers_gcm(&hello(&[0, 1, 0, 7])));
+        assert!(offers_gcm(&hello(&[0, 7])));
+        assert!(!offers_gcm(&hello(&[0, 1, 0, 2])));
+        assert!(!offers_gcm(&hello(&[7, 0, 0, 1])));
+        assert!(!offers_gcm(&[0, 14, 0, 5, 0, 2]));
+    }
+
+    #[test]
+    fn a_client_hello_in_two_datagrams_is_heard_to_its_end() {
+        let hello = hello(&[0, 1, 0, 7]);
+        for cut in 1..hello.len() - 1 {
+            let mut first_word = FirstWord::default();
+            let early = first_word.hear(&fragment(&hello, 0..cut));
+            let late = first_word.hear(&fragment(&hello, cut..hello.len()));
+            assert_eq!(early.or(late), Some(vec![GCM]), "cut at {cut}");
+        }
+        let only_sha1 = self::hello(&[0, 1]);
+        let mut first_word = FirstWord::default();
+        let profiles = first_word.hear(&fragment(&only_sha1, 0..only_sha1.len()));
+        assert_eq!(profiles, Some(vec![GCM, SHA1]));
+    }
+
+    #[test]
+    fn what_never_ends_is_not_waited_for() {
+        let mut first_word = FirstWord::default();
+        let heard = (0..FIRST_DATAGRAMS_MAX).find_map(|_| first_word.hear(&[22; 20]));
+        assert!(heard.is_some());
+    }
 }

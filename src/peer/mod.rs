@@ -18,6 +18,8 @@ mod ice;
 mod leg;
 mod srtp;
 mod stun;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -186,7 +188,8 @@ impl Peers {
     /// Answers a browser's first offer or its re-offer: hold, resume, ICE restart. A refused
     /// re-offer leaves the leg as it was.
     ///
-    /// `law` is preferred; the other one is taken if the browser offers nothing else.
+    /// `law` is preferred; the other one is taken if the browser offers nothing else. A re-offer
+    /// keeps the law in use as long as it is offered.
     ///
     /// # Errors
     /// Why the offer is refused (488).
@@ -197,7 +200,8 @@ impl Peers {
         sdp: &str,
         law: Law,
     ) -> Result<String, PeerError> {
-        let offer = Offer::read(sdp, law)?;
+        // A call does not change its law because its hold key was pressed.
+        let offer = Offer::read(sdp, self.law(leg).unwrap_or(law))?;
         if self.legs.contains_key(&leg) {
             self.reoffer(now, leg, offer)
         } else {

@@ -37,3 +37,6 @@ impl Codec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

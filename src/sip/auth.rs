@@ -415,3 +415,109 @@ fn unquote(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UtcMs = UtcMs(1_700_000_000_000);
+
+    /// RFC 7616 3.9.1.
+    #[test]
+    fn the_rfcs_own_example_comes_out() {
+        let parts = Parts {
+            nonce: "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+            qop: Some(("00000001", "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ")),
+        };
+        let secret = Secret::Password("Circle of Life".into());
+        let answer = |algorithm: Algorithm| {
+            let ha1 = secret
+                .ha1(algorithm, "Mufasa", "http-auth@example.org")
+                .unwrap();
+            parts.response(algorithm, &ha1, "GET", "/dir/index.html")
+        };
+        assert_eq!(answer(Algorithm::Md5), "8ca523f5e9506fed4657c9700eebdbec");
+        let sha256 = "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1";
+        assert_eq!(answer(Algorithm::Sha256), sha256);
+    }
+
+    fn guard() -> Guard {
+        let mut guard = Guard::new("house".into(), [7; 32]);
+        let order = vec![Algorithm::Sha256, Algorithm::Md5];
+        guard.set_account("ann".into(), Secret::Password("secret".into()), order);
+        guard
+    }
+
+    fn who(password: &str) -> Credentials {
+        Credentials {
+            username: "ann".into(),
+            password: password.into(),
+            realm: None,
+        }
+    }
+
+    fn answer(guard: &Guard, password: &str, order: usize) -> String {
+        let challenges = guard.challenges(NOW, Some("ann"), "salt", false);
+        let challenge = Challenge::choose(&challenges[order..], &who(password)).unwrap();
+        challenge.answer(&who(password), "INVITE", "sip:b@house", "cn")
+    }
+
+    #[test]
+    fn our_own_answers_pass_with_both_algorithms_and_only_once() {
+        for order in [0, 1] {
+            let mut guard = guard();
+            let values = [answer(&guard, "secret", order)];
+            let mut check = |now| guard.check(now, "INVITE", "sip:b@house", &values);
+            assert_eq!(check(NOW), Verdict::Known("ann".into()));
+            assert_eq!(check(NOW), Verdict::Challenge { stale: true }, "a replay");
+        }
+    }
+
+    #[test]
+    fn wrong_secret_method_uri_user_or_nonce_is_challenged_again() {
+        let mut guard = guard();
+        let good = answer(&guard, "secret", 0);
+        let refused = Verdict::Challenge { stale: false };
+        let wrong = [answer(&guard, "guess", 0)];
+        assert_eq!(guard.check(NOW, "INVITE", "sip:b@house", &wrong), refused);
+        assert_eq!(
+            guard.check(NOW, "REGISTER", "sip:b@house", std::slice::from_ref(&good)),
+            refused
+        );
+        assert_eq!(
+            guard.check(NOW, "INVITE", "sip:evil@house", std::slice::from_ref(&good)),
+            refused
+        );
+        let other = good.replace("username=\"ann\"", "username=\"bob\"");
+        assert_eq!(guard.check(NOW, "INVITE", "sip:b@house", &[other]), refused);
+        let forged = good.replace("nonce=\"1", "nonce=\"2");
+        assert_ne!(forged, good);
+        assert_eq!(
+            guard.check(NOW, "INVITE", "sip:b@house", &[forged]),
+            refused
+        );
+        assert_eq!(guard.check(NOW, "INVITE", "sip:b@house", &[]), refused);
+    }
+
+    #[test]
+    fn an_old_nonce_is_stale() {
+        let mut guard = guard();
+        let values = [answer(&guard, "secret", 0)];
+        let later = NOW.plus(NONCE_LIFE + Duration::from_secs(1));
+        let verdict = guard.check(later, "INVITE", "sip:b@house", &values);
+        assert_eq!(verdict, Verdict::Challenge { stale: true });
+    }
+
+    #[test]
+    fn a_realm_of_ones_own_is_kept_from_others() {
+        let challenge = ["Digest realm=\"elsewhere\", nonce=\"n\"".to_owned()];
+        let bound = Credentials {
+            realm: Some("house".into()),
+            ..who("secret")
+        };
+        assert_eq!(Challenge::choose(&challenge, &bound), None);
+        assert!(Challenge::choose(&challenge, &who("secret")).is_some());
+        let unknown = ["Digest realm=\"h\", nonce=\"n\", algorithm=SHA-512-256".to_owned()];
+        assert_eq!(Challenge::choose(&unknown, &who("secret")), None);
+    }
+}

@@ -105,6 +105,7 @@ pub enum EndedBy {
 
 /// One ordered stream: what to send and what happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // Drained at once, never stored in bulk.
 pub enum Output {
     Send { flow: Flow, bytes: Vec<u8> },
     Event(SipEvent),

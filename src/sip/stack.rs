@@ -42,11 +42,38 @@ pub(super) enum Ack {
     },
 }
 
+/// By INVITE transaction and To tag, as long as the transaction lives.
+#[derive(Default)]
+pub(super) struct Acks(HashMap<TxId, Vec<(String, Ack)>>);
+
+impl Acks {
+    pub fn of(&self, tx: TxId, tag: &str) -> Option<&Ack> {
+        self.0
+            .get(&tx)?
+            .iter()
+            .find(|(of, _)| of == tag)
+            .map(|(_, ack)| ack)
+    }
+
+    pub fn set(&mut self, tx: TxId, tag: &str, ack: Ack) {
+        let list = self.0.entry(tx).or_default();
+        list.retain(|(of, _)| of != tag);
+        list.push((tag.to_owned(), ack));
+    }
+
+    pub fn forget(&mut self, tx: TxId) {
+        self.0.remove(&tx);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+}
+
 pub(super) struct Stack {
     pub config: EndpointConfig,
     pub tx: Transactions,
-    /// By INVITE transaction and To tag, as long as the transaction lives.
-    pub acks: HashMap<(TxId, String), Ack>,
+    pub acks: Acks,
     /// Outgoing headers that were refused.
     pub headers_refused: u64,
     random: StdRng,
@@ -61,7 +88,7 @@ impl Stack {
         Stack {
             config,
             tx,
-            acks: HashMap::new(),
+            acks: Acks::default(),
             headers_refused: 0,
             random,
             key,

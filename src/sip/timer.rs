@@ -55,10 +55,10 @@ impl Timers {
     }
 }
 
-/// The earlier of two deadlines.
+/// The earlier of two deadlines; of two at once the second.
 pub(super) fn earlier(a: Option<Deadline>, b: Option<Deadline>) -> Option<Deadline> {
     match (a, b) {
-        (Some(a), Some(b)) => Some(if b.0 < a.0 { b } else { a }),
+        (Some(a), Some(b)) => Some(if b.0 <= a.0 { b } else { a }),
         (one, None) | (None, one) => one,
     }
 }

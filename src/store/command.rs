@@ -16,7 +16,8 @@ pub enum Command {
     Configure {
         rules: Arc<Rules>,
     },
-    /// Rows become contacts and leads in one transaction → `Imported`.
+    /// Rows become contacts and leads in one transaction → `Imported`. Large files come in chunks
+    /// of about 1,000 rows, so that no call's commit waits behind them.
     Import {
         list: ListId,
         campaign: CampaignId,
@@ -63,6 +64,14 @@ pub enum Command {
         trunk: TrunkId,
         caller_id: String,
         /// What ends the far leg after a crash.
+        dialog: String,
+    },
+    /// A further INVITE by another route inside the same attempt, gated again
+    /// → `FailedOver` | `Denied`; `Stepped` when the attempt has ended already.
+    FailOver {
+        attempt: AttemptId,
+        trunk: TrunkId,
+        caller_id: String,
         dialog: String,
     },
     /// → `Stepped`, also when the attempt has ended already.
@@ -125,18 +134,9 @@ pub enum Command {
 pub enum AttemptStep {
     Invited,
     Trying,
-    Alerting {
-        dialog: String,
-    },
-    Answered {
-        dialog: String,
-    },
+    Alerting { dialog: String },
+    Answered { dialog: String },
     Bridged,
-    /// A further INVITE inside the same attempt.
-    Failover {
-        trunk: TrunkId,
-        dialog: String,
-    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

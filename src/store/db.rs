@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::fact::Fact;
 use super::read::View;
 use super::{dial, dispose, finish, import, recording, recover, release, reserve, session};
-use crate::dialer::campaign::{Campaign, Rules};
+use crate::dialer::campaign::{Campaign, Route, Rules};
 use crate::id::CampaignId;
 use crate::now::UtcMs;
 
@@ -23,6 +23,8 @@ mod embedded {
 /// How long a statement waits for another process (a backup, `sqlite3`) to let go.
 const BUSY_WAIT: Duration = Duration::from_secs(5);
 const STATEMENTS_CACHED: usize = 160;
+/// A database up to this size is checked page by page when it is opened.
+const CHECKED_BYTES_MAX: i64 = 256 << 20;
 
 /// Where a database lives.
 #[derive(Clone, Debug)]
@@ -81,9 +83,7 @@ impl Db {
 
     fn prepare(mut conn: Connection, path: PathBuf, lock: Option<File>) -> Result<Db, StoreError> {
         configure(&conn).map_err(|error| StoreError::at(&path, error))?;
-        let detail = conn
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
-            .map_err(|error| StoreError::at(&path, error))?;
+        let detail = check(&conn).map_err(|error| StoreError::at(&path, error))?;
         if detail != "ok" {
             return Err(StoreError::Corrupt { path, detail });
         }
@@ -181,6 +181,19 @@ fn configure(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "trusted_schema", false)
 }
 
+/// `ok`, or what is wrong with the file. A large one is not read through: the start must be quick.
+fn check(conn: &Connection) -> rusqlite::Result<String> {
+    let bytes: i64 = conn.query_row(
+        "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+        [],
+        |row| row.get(0),
+    )?;
+    if bytes > CHECKED_BYTES_MAX {
+        return Ok("ok".to_owned());
+    }
+    conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+}
+
 /// The lock is the kernel's: it goes with the process, however that ends.
 fn lock_beside(path: &Path) -> Result<File, StoreError> {
     let folder = match path.parent() {
@@ -246,6 +259,18 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
                 dialog,
             };
             dial::begin(work, *token, agent, key, &wish)
+        }
+        Command::FailOver {
+            attempt,
+            trunk,
+            caller_id,
+            dialog,
+        } => {
+            let route = Route {
+                trunk: trunk.clone(),
+                caller_id: caller_id.clone(),
+            };
+            dial::fail_over(work, *attempt, route, dialog)
         }
         Command::Step { attempt, step } => dial::step(work, *attempt, step),
         Command::Finish {

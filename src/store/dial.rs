@@ -141,12 +141,6 @@ pub(super) fn step(work: Work, attempt: AttemptId, step: &AttemptStep) -> Result
             connect(work, lead, token)?;
             stamp(work, attempt, "answered_at", Some(dialog))?
         }
-        AttemptStep::Failover { trunk, dialog } => {
-            work.conn
-                .prepare_cached("UPDATE attempts SET trunk = ?2, dialog = ?3 WHERE id = ?1")?
-                .execute(params![attempt, trunk, dialog])?;
-            "attempt.failover"
-        }
     };
     event_log::write(
         work,
@@ -154,6 +148,73 @@ pub(super) fn step(work: Work, attempt: AttemptId, step: &AttemptStep) -> Result
         &json!({ "attempt": attempt.to_string(), "lead": lead.0 }),
     )?;
     Ok(Fact::Stepped)
+}
+
+/// The next trunk: the same question to the gate, and the attempt's row before the INVITE.
+pub(super) fn fail_over(
+    work: Work,
+    attempt: AttemptId,
+    route: Route,
+    dialog: &str,
+) -> Result<Fact, StoreError> {
+    let known: Option<(LeadId, PhoneId, AgentId, bool)> = work
+        .conn
+        .prepare_cached("SELECT lead, phone, agent, ended_at IS NULL FROM attempts WHERE id = ?1")?
+        .query_row([attempt], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let (lead, phone, agent) = match known {
+        None => return Err(StoreError::NoSuchAttempt(attempt)),
+        Some((.., false)) => return Ok(Fact::Stepped),
+        Some((lead, phone, agent, true)) => (lead, phone, agent),
+    };
+    let missing = || StoreError::Row(format!("attempt {attempt} without its lead or phone"));
+    let lead = lead_row::load(work, lead)?.ok_or_else(missing)?;
+    let phones = standing::phones(work, &lead)?;
+    let phone = phones
+        .into_iter()
+        .find(|it| it.id == phone)
+        .ok_or_else(missing)?;
+    let route = work
+        .campaign(&lead.campaign)
+        .routes
+        .contains(&route)
+        .then_some(route);
+    let allow = match standing::ask(work, Stage::Failover, &lead, &phone, &agent, route)? {
+        Verdict::Allow(allow) => allow,
+        Verdict::Deny(deny) => {
+            return Ok(Fact::Denied {
+                rules: deny.rules(),
+                earliest: deny.earliest,
+            });
+        }
+    };
+    work.conn
+        .prepare_cached(
+            "UPDATE attempts SET trunk = ?2, caller_id = ?3, dialog = ?4 WHERE id = ?1",
+        )?
+        .execute(params![
+            attempt,
+            allow.route.trunk,
+            allow.route.caller_id,
+            dialog
+        ])?;
+    work.conn
+        .prepare_cached("UPDATE evidence SET text = text || ?2 WHERE attempt = ?1")?
+        .execute(params![attempt, allow.evidence])?;
+    event_log::write(
+        work,
+        "attempt.failover",
+        &json!({
+            "attempt": attempt.to_string(), "lead": lead.id.0,
+            "trunk": allow.route.trunk.as_str(),
+        }),
+    )?;
+    Ok(Fact::FailedOver {
+        attempt,
+        origination: allow.originate(),
+    })
 }
 
 fn connect(work: Work, lead: LeadId, token: FenceToken) -> Result<(), StoreError> {

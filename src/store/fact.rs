@@ -41,6 +41,10 @@ pub enum Fact {
         attempt: AttemptId,
         lead: LeadId,
     },
+    FailedOver {
+        attempt: AttemptId,
+        origination: Origination,
+    },
     Denied {
         rules: Vec<Rule>,
         earliest: Option<UtcMs>,

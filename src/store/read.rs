@@ -292,11 +292,7 @@ impl View<'_> {
 fn rows_as_json(conn: &Connection, sql: &str, lead: LeadId) -> Result<Value, StoreError> {
     use rusqlite::types::ValueRef;
     let mut statement = conn.prepare_cached(sql)?;
-    let names: Vec<String> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.query([lead])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {

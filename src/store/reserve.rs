@@ -85,15 +85,16 @@ fn first_of_class(
     let mut statement = work.conn.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
     while let Some(row) = rows.next()? {
+        // The campaign and the zones alone tell most of those apart that are closed.
+        let opens = tally.closed_until(work, text(row, 2)?, text(row, 15)?);
+        if let Some(opens) = opens {
+            tally.count(Rule::OutsideHours, opens);
+            continue;
+        }
         let lead = lead_row::from_row(row)?;
         let grace_ms = work.campaign(&lead.campaign).callback_grace_ms;
         if Class::of(&lead.state, agent, work.now, grace_ms) != Some(class) {
             tally.count(Rule::NotBefore, None); // Another agent's callback, still theirs.
-            continue;
-        }
-        let zones: Option<String> = row.get(15)?;
-        if let Some(opens) = tally.closed_until(work, &lead.campaign, zones.unwrap_or_default()) {
-            tally.count(Rule::OutsideHours, opens);
             continue;
         }
         if tally.gated >= GATED_MAX {
@@ -216,7 +217,7 @@ struct Tally {
     gated: usize,
     hopeless: Vec<(LeadId, LeadState)>,
     /// By campaign and zones: `None` = open now, else when it opens, if ever.
-    hours: HashMap<(CampaignId, String), Option<Option<UtcMs>>>,
+    hours: HashMap<String, HashMap<String, Option<Option<UtcMs>>>>,
 }
 
 impl Tally {
@@ -231,30 +232,14 @@ impl Tally {
 
     /// Whether every phone with these zones is outside its hours, and until when. Thousands of
     /// leads share few zones: this spares the gate's queries for all of them.
-    fn closed_until(
-        &mut self,
-        work: Work,
-        campaign: &CampaignId,
-        zones: String,
-    ) -> Option<Option<UtcMs>> {
-        let key = (campaign.clone(), zones);
-        if let Some(known) = self.hours.get(&key) {
+    fn closed_until(&mut self, work: Work, campaign: &str, phones: &str) -> Option<Option<UtcMs>> {
+        let known = self.hours.get(campaign).and_then(|it| it.get(phones));
+        if let Some(known) = known {
             return *known;
         }
-        let rules = work.campaign(campaign);
-        let mut opens = None;
-        let mut is_closed = !key.1.is_empty();
-        for phone in key.1.split(';') {
-            let zones: Vec<_> = phone.split(',').filter_map(hours::zone).collect();
-            if zones.is_empty() || rules.hours.is_open(work.now, &zones) {
-                is_closed = false;
-                break;
-            }
-            let next = rules.hours.next_open(work.now, &zones);
-            opens = opens.into_iter().chain(next).min();
-        }
-        let answer = is_closed.then_some(opens);
-        self.hours.insert(key, answer);
+        let answer = closed_until(work, &CampaignId::new(campaign), phones);
+        let of_campaign = self.hours.entry(campaign.to_owned()).or_default();
+        of_campaign.insert(phones.to_owned(), answer);
         answer
     }
 
@@ -266,4 +251,27 @@ impl Tally {
             earliest: self.earliest,
         }
     }
+}
+
+/// A column's text without a copy; empty when it is NULL.
+fn text<'r>(row: &'r rusqlite::Row, column: usize) -> Result<&'r str, StoreError> {
+    let text = row.get_ref(column)?.as_str_or_null();
+    Ok(text
+        .map_err(|error| StoreError::Row(error.to_string()))?
+        .unwrap_or_default())
+}
+
+/// Every phone's zones stand in `phones`, `;` between them.
+fn closed_until(work: Work, campaign: &CampaignId, phones: &str) -> Option<Option<UtcMs>> {
+    let rules = work.campaign(campaign);
+    let mut opens = None;
+    for phone in phones.split(';') {
+        let zones: Vec<_> = phone.split(',').filter_map(hours::zone).collect();
+        if zones.is_empty() || rules.hours.is_open(work.now, &zones) {
+            return None;
+        }
+        let next = rules.hours.next_open(work.now, &zones);
+        opens = opens.into_iter().chain(next).min();
+    }
+    Some(opens)
 }

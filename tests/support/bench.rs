@@ -57,7 +57,10 @@ impl Bench {
         }
     }
 
-    fn ask<T: Send + 'static>(&self, task: impl FnOnce(&mut Worker) -> T + Send + 'static) -> T {
+    pub fn ask<T: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> T {
         let (reply, answer) = channel();
         let task: Task = Box::new(move |worker| {
             // The asker waits for it.
@@ -196,4 +199,3 @@ impl Worker {
         }
     }
 }
-

@@ -134,11 +134,24 @@ impl Browser {
     }
 
     /// The offer with all candidates, as JsSIP puts it into its INVITE.
-    pub async fn offer(&mut self) -> Result<String, Failure> {
+    pub async fn offer(&self) -> Result<String, Failure> {
         let offer = self.connection.create_offer(None).await?;
         self.connection.set_local_description(offer).await?;
-        let gathered = self.gathered.wait_for(|gathered| *gathered);
-        tokio::time::timeout(PATIENCE, gathered).await??;
+        self.described().await
+    }
+
+    /// The answer to the far side's offer.
+    pub async fn answer(&self, offer: &str) -> Result<String, Failure> {
+        let offer = RTCSessionDescription::offer(offer.to_owned())?;
+        self.connection.set_remote_description(offer).await?;
+        let answer = self.connection.create_answer(None).await?;
+        self.connection.set_local_description(answer).await?;
+        self.described().await
+    }
+
+    async fn described(&self) -> Result<String, Failure> {
+        let mut gathered = self.gathered.clone();
+        tokio::time::timeout(PATIENCE, gathered.wait_for(|gathered| *gathered)).await??;
         Ok(self
             .connection
             .local_description()
@@ -173,10 +186,9 @@ impl Browser {
     }
 
     /// Until ICE and DTLS are up.
-    pub async fn connected(&mut self) -> Result<(), Failure> {
-        let connected = self
-            .state
-            .wait_for(|state| *state == RTCPeerConnectionState::Connected);
+    pub async fn connected(&self) -> Result<(), Failure> {
+        let mut state = self.state.clone();
+        let connected = state.wait_for(|state| *state == RTCPeerConnectionState::Connected);
         tokio::time::timeout(PATIENCE, connected).await??;
         Ok(())
     }
@@ -294,7 +306,6 @@ fn codecs() -> Result<MediaEngine, Failure> {
         let parameters = RTCRtpCodecParameters {
             rtp_codec,
             payload_type,
-            ..RTCRtpCodecParameters::default()
         };
         engine.register_codec(parameters, RtpCodecKind::Audio)?;
     }
@@ -306,6 +317,7 @@ fn codec(name: &str, clock_rate: u32, channels: u16) -> RTCRtpCodec {
         mime_type: name.to_owned(),
         clock_rate,
         channels,
-        ..RTCRtpCodec::default()
+        sdp_fmtp_line: String::new(),
+        rtcp_feedback: Vec::new(),
     }
 }

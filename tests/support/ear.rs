@@ -52,7 +52,7 @@ pub fn decode(payload_type: u8, byte: u8) -> i16 {
 pub fn decode_mu(byte: u8) -> i16 {
     let byte = !byte;
     let segment = (byte >> 4) & 7;
-    let magnitude = ((i32::from(byte & 0x0F) << 3) + 132 << segment) - 132;
+    let magnitude = (((i32::from(byte & 0x0F) << 3) + 132) << segment) - 132;
     (if byte & 0x80 == 0 {
         magnitude
     } else {
@@ -67,7 +67,7 @@ pub fn decode_a(byte: u8) -> i16 {
     let magnitude = if segment == 0 {
         step + 8
     } else {
-        step + 264 << (segment - 1)
+        (step + 264) << (segment - 1)
     };
     (if byte & 0x80 == 0 {
         -magnitude

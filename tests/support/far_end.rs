@@ -39,6 +39,8 @@ pub struct Call {
     pub cancels: usize,
     invite: Vec<String>,
     answer_at: Option<Instant>,
+    /// The 200 again, until its ACK comes (RFC 3261 13.3.1.4).
+    again: Option<(Instant, Duration)>,
 }
 
 /// The far end. `poll_output` gives whole messages for the switch.
@@ -65,9 +67,14 @@ impl FarEnd {
 
     pub fn receive(&mut self, now: Instant, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        let lines: Vec<String> =
-            text.split("\r\n").take_while(|line| !line.is_empty()).map(str::to_owned).collect();
-        let Some(start) = lines.first().cloned() else { return };
+        let lines: Vec<String> = text
+            .split("\r\n")
+            .take_while(|line| !line.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let Some(start) = lines.first().cloned() else {
+            return;
+        };
         let id = value(&lines, "Call-ID");
         if start.starts_with("SIP/2.0 ") {
             return self.response(&start, &lines, &id);
@@ -77,16 +84,18 @@ impl FarEnd {
             "ACK" => {
                 if let Some(call) = self.calls.get_mut(&id) {
                     call.acks += 1;
+                    call.again = None;
                     if call.phase == Phase::Answered {
                         call.phase = Phase::Confirmed;
                     }
                 }
             }
-            "CANCEL" => self.cancel(lines, &id),
+            "CANCEL" => self.cancel(now, lines, &id),
             "BYE" => {
                 self.reply(&lines, 200, "OK", None);
                 if let Some(call) = self.calls.get_mut(&id) {
                     call.byes += 1;
+                    call.again = None;
                     call.phase = Phase::Closed;
                 }
             }
@@ -103,18 +112,31 @@ impl FarEnd {
             .map(|(id, _)| id.clone())
             .collect();
         for id in due {
-            self.answer(&id);
+            self.answer(now, &id);
+        }
+        let again: Vec<String> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.again.is_some_and(|(at, _)| at <= now))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in again {
+            self.send_answer(now, &id);
         }
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.calls.values().filter_map(|call| call.answer_at).min()
+        let answers = self.calls.values().filter_map(|call| call.answer_at);
+        let again = self.calls.values().filter_map(|call| Some(call.again?.0));
+        answers.chain(again).min()
     }
 
     /// The customer hangs up.
     pub fn hang_up(&mut self, number: &str) {
-        let Some((id, call)) =
-            self.calls.iter_mut().rfind(|(_, call)| call.number == number && call.phase == Phase::Confirmed)
+        let Some((id, call)) = self
+            .calls
+            .iter_mut()
+            .rfind(|(_, call)| call.number == number && call.phase != Phase::Closed)
         else {
             panic!("no call to {number} to hang up");
         };
@@ -123,7 +145,11 @@ impl FarEnd {
         let from = value(&call.invite, "From");
         let to = value(&call.invite, "To");
         let target = value(&call.invite, "Contact");
-        let target = target.trim_start_matches('<').split('>').next().unwrap_or_default();
+        let target = target
+            .trim_start_matches('<')
+            .split('>')
+            .next()
+            .unwrap_or_default();
         self.out.push(format!(
             "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKbye{}\r\nMax-Forwards: 70\r\n\
              From: {to};tag=far-{id}\r\nTo: {from}\r\nCall-ID: {id}\r\nCSeq: {} BYE\r\n\
@@ -134,11 +160,17 @@ impl FarEnd {
 
     /// Calls whose dialog, by this side's books, is neither refused nor ended.
     pub fn open(&self) -> usize {
-        self.calls.values().filter(|call| call.phase != Phase::Closed).count()
+        self.calls
+            .values()
+            .filter(|call| call.phase != Phase::Closed)
+            .count()
     }
 
     pub fn to(&self, number: &str) -> Vec<&Call> {
-        self.calls.values().filter(|call| call.number == number).collect()
+        self.calls
+            .values()
+            .filter(|call| call.number == number)
+            .collect()
     }
 
     fn invite(&mut self, now: Instant, start: &str, lines: Vec<String>, id: String) {
@@ -163,6 +195,7 @@ impl FarEnd {
             cancels: 0,
             invite: lines.clone(),
             answer_at: None,
+            again: None,
         };
         match manner {
             Manner::Silent => {}
@@ -179,29 +212,44 @@ impl FarEnd {
         self.calls.insert(id, call);
     }
 
-    fn cancel(&mut self, lines: Vec<String>, id: &str) {
+    fn cancel(&mut self, now: Instant, lines: Vec<String>, id: &str) {
         self.reply(&lines, 200, "OK", None);
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.cancels += 1;
         call.answer_at = None;
         if call.phase != Phase::Ringing {
             return;
         }
         if call.manner == Manner::AnswerOnCancel {
-            return self.answer(id);
+            return self.answer(now, id);
         }
         call.phase = Phase::Closed;
         let invite = call.invite.clone();
         self.reply(&invite, 487, "Request Terminated", None);
     }
 
-    fn answer(&mut self, id: &str) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+    fn answer(&mut self, now: Instant, id: &str) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.answer_at = None;
         if call.phase != Phase::Ringing {
             return;
         }
         call.phase = Phase::Answered;
+        self.send_answer(now, id);
+    }
+
+    fn send_answer(&mut self, now: Instant, id: &str) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        let pause = call
+            .again
+            .map_or(Duration::from_millis(500), |(_, pause)| pause * 2);
+        call.again = Some((now + pause, pause));
         let invite = call.invite.clone();
         let sdp = "v=0\r\no=far 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n\
                    m=audio 40000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\n\
@@ -240,7 +288,8 @@ impl FarEnd {
 }
 
 fn named(line: &str, name: &str) -> bool {
-    line.split_once(':').is_some_and(|(found, _)| found.trim().eq_ignore_ascii_case(name))
+    line.split_once(':')
+        .is_some_and(|(found, _)| found.trim().eq_ignore_ascii_case(name))
 }
 
 fn value(lines: &[String], name: &str) -> String {

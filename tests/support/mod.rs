@@ -2,8 +2,10 @@
 //! independent of the crate under test, so that a bug is never on both sides of the wire.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+pub mod agent;
 pub mod bench;
 pub mod browser;
 pub mod ear;
 pub mod far_end;
+pub mod line;
 pub mod world;

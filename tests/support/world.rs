@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use foredial::dialer::campaign as rules;
 use foredial::engine::handle::{AgentCommand, Problem};
 use foredial::engine::media_worker::{MediaCommand, MediaFact};
-use foredial::engine::resolved::{AgentProfile, Campaign, Choice, EngineConfig, Limits, Trunk};
+use foredial::engine::resolved::{
+    AgentProfile, Campaign, Choice, EngineConfig, Limits, NumberRule, Trunk,
+};
 use foredial::engine::switch::ReplyId;
 use foredial::engine::{Input, Output, Switch};
 use foredial::id::{AgentId, CampaignId, LeadId, LegId, ListId, TrunkId};
@@ -64,7 +66,11 @@ pub fn agent(name: &str) -> AgentId {
 
 /// Leads called by these numbers, in Shanghai, in this order.
 pub fn world(numbers: &[&str]) -> World {
-    let rows = numbers.iter().enumerate().map(|(at, number)| row(at, &[number])).collect();
+    let rows = numbers
+        .iter()
+        .enumerate()
+        .map(|(at, number)| row(at, &[number]))
+        .collect();
     World::new(rows)
 }
 
@@ -88,11 +94,15 @@ pub fn row(at: usize, numbers: &[&str]) -> Row {
 
 impl World {
     pub fn new(rows: Vec<Row>) -> World {
-        let now = Now { instant: Instant::now(), utc: START };
+        let now = Now {
+            instant: Instant::now(),
+            utc: START,
+        };
         let config = config();
         let mut db = Db::open(&Place::Memory).expect("SQLite in memory");
         let rules = Arc::new(config.rules());
-        db.apply(now.utc, &store::Command::Configure { rules }).expect("rules");
+        db.apply(now.utc, &store::Command::Configure { rules })
+            .expect("rules");
         let import = store::Command::Import {
             list: ListId::new("list"),
             campaign: CampaignId::new("c"),
@@ -128,8 +138,14 @@ impl World {
         self.config.seed += 1;
         self.switch = Switch::new(self.now, self.config.clone(), 1);
         let rules = Arc::new(self.config.rules());
-        self.db.apply(self.now.utc, &store::Command::Configure { rules }).expect("rules");
-        match self.db.apply(self.now.utc, &store::Command::Recover).expect("recovery") {
+        self.db
+            .apply(self.now.utc, &store::Command::Configure { rules })
+            .expect("rules");
+        match self
+            .db
+            .apply(self.now.utc, &store::Command::Recover)
+            .expect("recovery")
+        {
             Fact::Recovered(recovered) => self.switch.restore(self.now, *recovered),
             other => panic!("recovery answered {other:?}"),
         }
@@ -142,15 +158,29 @@ impl World {
     pub fn sit_down(&mut self, name: &str) -> u64 {
         let flow = self.open_page(name);
         self.run_for(Duration::from_millis(100));
-        assert_eq!(self.desk(name)["seat"]["status"], "live", "{name} has no seat");
+        assert_eq!(
+            self.desk(name)["seat"]["status"],
+            "live",
+            "{name} has no seat"
+        );
         flow
     }
 
     pub fn open_page(&mut self, name: &str) -> u64 {
         let flow = self.number();
-        let browser = Browser { agent: agent(name), call_id: format!("seat-{flow}") };
-        self.input(Input::Presence { agent: agent(name), tab: flow, present: true });
-        self.input(Input::SipOpened { flow, agent: agent(name) });
+        let browser = Browser {
+            agent: agent(name),
+            call_id: format!("seat-{flow}"),
+        };
+        self.input(Input::Presence {
+            agent: agent(name),
+            tab: flow,
+            present: true,
+        });
+        self.input(Input::SipOpened {
+            flow,
+            agent: agent(name),
+        });
         let sdp = "v=0\r\n";
         let invite = format!(
             "INVITE sip:seat@foredial.invalid SIP/2.0\r\nVia: SIP/2.0/WS page.invalid;branch=z9hG4bK{flow}\r\n\
@@ -162,15 +192,24 @@ impl World {
             sdp.len()
         );
         self.browsers.insert(flow, browser);
-        self.input(Input::Sip { flow: ws(flow), bytes: invite.into_bytes() });
+        self.input(Input::Sip {
+            flow: ws(flow),
+            bytes: invite.into_bytes(),
+        });
         flow
     }
 
     /// The page is gone: closed, crashed or reloading.
     pub fn close_page(&mut self, flow: u64) {
-        let Some(browser) = self.browsers.remove(&flow) else { return };
+        let Some(browser) = self.browsers.remove(&flow) else {
+            return;
+        };
         self.input(Input::SipClosed { flow });
-        self.input(Input::Presence { agent: browser.agent, tab: flow, present: false });
+        self.input(Input::Presence {
+            agent: browser.agent,
+            tab: flow,
+            present: false,
+        });
     }
 
     pub fn ask(&mut self, name: &str, command: AgentCommand) -> Result<(), Problem> {
@@ -181,7 +220,11 @@ impl World {
     /// Sends a command without waiting for its answer.
     pub fn ask_later(&mut self, name: &str, command: AgentCommand) -> ReplyId {
         let reply = ReplyId(self.number());
-        self.input(Input::Command { agent: agent(name), command, reply });
+        self.input(Input::Command {
+            agent: agent(name),
+            command,
+            reply,
+        });
         reply
     }
 
@@ -202,12 +245,17 @@ impl World {
     }
 
     pub fn token(&self, name: &str) -> u64 {
-        self.desk(name)["card"]["token"].as_u64().expect("a card on the desk")
+        self.desk(name)["card"]["token"]
+            .as_u64()
+            .expect("a card on the desk")
     }
 
     pub fn dial(&mut self, name: &str) -> Result<(), Problem> {
-        let command =
-            AgentCommand::Dial { token: self.token(name), key: self.key(), phone: None };
+        let command = AgentCommand::Dial {
+            token: self.token(name),
+            key: self.key(),
+            phone: None,
+        };
         self.ask(name, command)
     }
 
@@ -233,29 +281,43 @@ impl World {
     }
 
     pub fn state(&self, name: &str) -> &str {
-        self.desk(name)["state"]["kind"].as_str().unwrap_or_default()
+        self.desk(name)["state"]["kind"]
+            .as_str()
+            .unwrap_or_default()
     }
 
     pub fn call_state(&self, name: &str) -> &str {
-        self.desk(name)["call"]["state"].as_str().unwrap_or_default()
+        self.desk(name)["call"]["state"]
+            .as_str()
+            .unwrap_or_default()
     }
 
     pub fn result(&self, name: &str) -> &str {
-        self.desk(name)["call"]["result"].as_str().unwrap_or_default()
+        self.desk(name)["call"]["result"]
+            .as_str()
+            .unwrap_or_default()
     }
 
     /// How many messages of this method went to the trunk.
     pub fn sent(&self, method: &str) -> usize {
-        self.sent.iter().filter(|line| line.starts_with(&format!("{method} "))).count()
+        self.sent
+            .iter()
+            .filter(|line| line.starts_with(&format!("{method} ")))
+            .count()
     }
 
     pub fn lead(&self, id: u64) -> LeadView {
-        let lead = self.db.view(self.now.utc).lead(LeadId(id), &agent("nobody"));
+        let lead = self
+            .db
+            .view(self.now.utc)
+            .lead(LeadId(id), &agent("nobody"));
         lead.expect("a readable store").expect("a lead")
     }
 
     pub fn busy_legs(&self) -> u64 {
-        self.switch.snapshot()["rtp_ports_in_use"].as_u64().expect("a count")
+        self.switch.snapshot()["rtp_ports_in_use"]
+            .as_u64()
+            .expect("a count")
     }
 
     // --- time ---
@@ -280,18 +342,32 @@ impl World {
         self.drain();
         let arrival = self.arrivals.keys().next().map(|(at, _)| *at);
         let timer = self.switch.poll_timeout(self.now).map(|(at, _)| at);
-        let next = [arrival, timer, self.far.poll_timeout()].into_iter().flatten().min();
+        let next = [arrival, timer, self.far.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min();
         let at = next.unwrap_or(end).min(end).max(self.now.instant);
         self.now = self.now.plus(at - self.now.instant);
-        while let Some(entry) = self.arrivals.first_entry().filter(|entry| entry.key().0 <= at) {
+        while let Some(entry) = self
+            .arrivals
+            .first_entry()
+            .filter(|entry| entry.key().0 <= at)
+        {
             let arrival = entry.remove();
             self.arrive(arrival);
         }
         self.far.timeout(at);
-        if self.switch.poll_timeout(self.now).is_some_and(|(due, _)| due <= at) {
+        if self
+            .switch
+            .poll_timeout(self.now)
+            .is_some_and(|(due, _)| due <= at)
+        {
             self.switch.handle_timeout(self.now);
             let still = self.switch.poll_timeout(self.now);
-            assert!(still.is_none_or(|(due, _)| due > at), "{still:?} is due after its time-out");
+            assert!(
+                still.is_none_or(|(due, _)| due > at),
+                "{still:?} is due after its time-out"
+            );
         }
         self.drain();
     }
@@ -315,7 +391,8 @@ impl World {
 
     fn later(&mut self, after: Duration, arrival: Arrival) {
         let order = self.number();
-        self.arrivals.insert((self.now.instant + after, order), arrival);
+        self.arrivals
+            .insert((self.now.instant + after, order), arrival);
     }
 
     fn drain(&mut self) {
@@ -323,7 +400,8 @@ impl World {
             match output {
                 Output::Sip { flow, bytes } if flow.transport == Transport::Udp => {
                     let text = String::from_utf8_lossy(&bytes);
-                    self.sent.push(text.lines().next().unwrap_or_default().to_owned());
+                    self.sent
+                        .push(text.lines().next().unwrap_or_default().to_owned());
                     self.later(WIRE, Arrival::AtFarEnd(bytes));
                 }
                 Output::Sip { flow, bytes } => self.page_receives(flow.id, &bytes),
@@ -337,12 +415,18 @@ impl World {
                 Output::Reply { reply, result } => {
                     self.replies.insert(reply, result);
                 }
-                Output::FetchCrm { .. } => {}
+                Output::FetchCrm(_) => {}
             }
         }
         for text in std::mem::take(&mut self.far.out) {
-            let flow = Flow { remote: TRUNK.parse().expect("an address"), ..udp() };
-            let input = Input::Sip { flow, bytes: text.into_bytes() };
+            let flow = Flow {
+                remote: TRUNK.parse().expect("an address"),
+                ..udp()
+            };
+            let input = Input::Sip {
+                flow,
+                bytes: text.into_bytes(),
+            };
             self.later(WIRE, Arrival::AtSwitch(input));
         }
     }
@@ -364,6 +448,7 @@ impl World {
                     duration_ms: 1_000,
                     bytes: 32_044,
                     gap_ms: 0,
+                    sha256: None,
                 };
                 self.later(WIRE, fact(done));
             }
@@ -375,7 +460,9 @@ impl World {
     /// JsSIP's part: the ACK of the seat's 200, and 200 to a BYE.
     fn page_receives(&mut self, flow: u64, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        let Some(browser) = self.browsers.get(&flow) else { return };
+        let Some(browser) = self.browsers.get(&flow) else {
+            return;
+        };
         let value = |name: &str| {
             text.lines()
                 .find_map(|line| line.strip_prefix(&format!("{name}: ")))
@@ -391,14 +478,26 @@ impl World {
                 value("To"),
                 browser.call_id
             );
-            self.later(WIRE, Arrival::AtSwitch(Input::Sip { flow: ws(flow), bytes: ack.into() }));
+            self.later(
+                WIRE,
+                Arrival::AtSwitch(Input::Sip {
+                    flow: ws(flow),
+                    bytes: ack.into(),
+                }),
+            );
         } else if text.starts_with("BYE ") {
             let mut ok = "SIP/2.0 200 OK\r\n".to_owned();
             for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
                 ok.push_str(&format!("{name}: {}\r\n", value(name)));
             }
             ok.push_str("Content-Length: 0\r\n\r\n");
-            self.later(WIRE, Arrival::AtSwitch(Input::Sip { flow: ws(flow), bytes: ok.into() }));
+            self.later(
+                WIRE,
+                Arrival::AtSwitch(Input::Sip {
+                    flow: ws(flow),
+                    bytes: ok.into(),
+                }),
+            );
         }
     }
 
@@ -418,13 +517,23 @@ impl World {
 
 fn udp() -> Flow {
     let local = SWITCH.parse().expect("an address");
-    Flow { id: 0, transport: Transport::Udp, local, remote: local }
+    Flow {
+        id: 0,
+        transport: Transport::Udp,
+        local,
+        remote: local,
+    }
 }
 
 fn ws(id: u64) -> Flow {
     let local = "127.0.0.1:8443".parse().expect("an address");
     let remote = "127.0.0.1:50000".parse().expect("an address");
-    Flow { id, transport: Transport::Ws, local, remote }
+    Flow {
+        id,
+        transport: Transport::Ws,
+        local,
+        remote,
+    }
 }
 
 fn config() -> EngineConfig {
@@ -433,13 +542,19 @@ fn config() -> EngineConfig {
         id: TrunkId::new("t"),
         peer: TRUNK.parse().expect("an address"),
         domain: TRUNK.to_owned(),
-        prefix: None,
+        number: NumberRule(Arc::new(|e164| e164.to_owned())),
         credentials: None,
         invite_timeout: Duration::from_secs(4),
+        calls_max: 100,
     };
-    let route =
-        rules::Route { trunk: trunk.id.clone(), caller_id: "+862110000000".to_owned() };
-    let rules = rules::Campaign { routes: vec![route], ..rules::Campaign::new(campaign.clone()) };
+    let route = rules::Route {
+        trunk: trunk.id.clone(),
+        caller_id: "+862110000000".to_owned(),
+    };
+    let rules = rules::Campaign {
+        routes: vec![route],
+        ..rules::Campaign::new(campaign.clone())
+    };
     let agents = (1..=20).map(|at| {
         let id = agent(&format!("agent{at}"));
         let profile = AgentProfile {
@@ -453,7 +568,7 @@ fn config() -> EngineConfig {
     let shown = Campaign {
         id: campaign.clone(),
         rules,
-        script_title: "Script".to_owned(),
+        script_title: rules::Label::new("Script", "话术"),
         script: "Hello {{ name }}".to_owned(),
         fields: vec![],
         skip_reasons: vec![Choice {

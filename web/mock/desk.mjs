@@ -135,6 +135,7 @@ export class MockDesk {
         return null;
       case 'dial':
         if (!only('previewing')) return wrong();
+        if (this.gate) return problem(409, 'gate', 'This number may not be called now', this.gate);
         this.stop_timers();
         this.dialled = command.phone ?? null;
         this.call = { id: randomUUID(), state: 'dialing', started_ms: Date.now(), ringing_ms: null, answered_ms: null, ended_ms: null, muted: false, held: false, volume_db: 0, recording: false, result: null, detail: null, recording_ready: false };

@@ -32,7 +32,7 @@ export const LEADS = [
     name: '王芳', company: '杭州云帆贸易有限公司', language: 'zh',
     phones: [
       { id: 1, display: '+86 138 **** 8000', kind: 'mobile', time_zone: 'Asia/Shanghai', utc_offset_s: 28_800, callable: true, why: null },
-      { id: 2, display: '+86 571 **** 2210', kind: 'work', time_zone: 'Asia/Shanghai', utc_offset_s: 28_800, callable: false, why: t('Outside calling hours until 09:00', '09:00 前不在可呼叫时段') },
+      { id: 2, display: '+86 571 **** 2210', kind: 'work', time_zone: 'Asia/Shanghai', utc_offset_s: 28_800, callable: false, why: 'outside_hours, cap_day' },
     ],
     fields: [
       field('product', 'Product', '产品', '企业宽带 500M'), field('contract_end', 'Contract ends', '合同到期', '2026-12-15', 'date'),
@@ -44,7 +44,7 @@ export const LEADS = [
     why: t('Retry due since 10:15, busy last time', '10:15 到期重拨，上次忙线'),
   },
   {
-    name: 'Margaret O’Callaghan-Fitzgerald', company: 'Northwind Logistics', language: 'en',
+    name: "Margaret O'Callaghan-Fitzgerald", company: 'Northwind Logistics', language: 'en',
     phones: [{ id: 3, display: '+1 212 *** 0134', kind: 'mobile', time_zone: 'America/New_York', utc_offset_s: -18_000, callable: true, why: null }],
     fields: [
       field('product', 'Product', '产品', 'Business fibre 1 Gbit/s'), field('contract_end', 'Contract ends', '合同到期', '2027-01-31', 'date'),

@@ -57,7 +57,7 @@ export async function start({ port = 0, auto = true, agent, seat = 'real' } = {}
       return [204, null, { 'set-cookie': 'session=mock; Path=/; HttpOnly; SameSite=Strict' }];
     }
     if (!authorised(request)) return [401, { title: 'Sign in', status: 401 }];
-    if (url.pathname === '/api/v1/calls') return [200, { calls: mock.desk.calls, next: null }];
+    if (url.pathname === '/api/v1/calls') return [200, { items: mock.desk.calls, next: null }];
     return [404, { title: 'Not found', status: 404 }];
   }
 

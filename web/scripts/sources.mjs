@@ -6,13 +6,12 @@ import { fileURLToPath } from 'node:url';
 
 export const WEB = fileURLToPath(new URL('..', import.meta.url));
 
-const ROOTS = ['index.html', 'messages', 'package-lock.json', 'package.json', 'project.inlang/settings.json', 'public', 'scripts', 'src', 'svelte.config.js', 'tsconfig.json', 'vite.config.ts'];
-const SKIPPED = ['src/paraglide'];
+const ROOTS = ['index.html', 'package-lock.json', 'package.json', 'public', 'scripts', 'src', 'svelte.config.js', 'tsconfig.json', 'vite.config.ts'];
 
 export function sources() {
   const found = [];
   const walk = (path) => {
-    if (SKIPPED.includes(path) || path.endsWith('.test.ts')) return;
+    if (path.endsWith('.test.ts')) return;
     if (statSync(join(WEB, path)).isDirectory()) {
       for (const name of readdirSync(join(WEB, path))) walk(`${path}/${name}`);
     } else {

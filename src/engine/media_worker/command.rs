@@ -127,6 +127,8 @@ pub enum MediaFact {
         duration_ms: u64,
         bytes: u64,
         gap_ms: u64,
+        /// Of the finished file, in hexadecimal; `None` when it could not be read back.
+        sha256: Option<String>,
     },
     /// The call goes on. What was written so far stays as `.part` until the next repair.
     RecordingFailed {

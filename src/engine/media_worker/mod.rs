@@ -1,6 +1,6 @@
-//! A media worker: one thread with its own sockets, legs and deadlines (house.md §4 of the
-//! design). RTP never leaves it except to the recorder; commands come in by a channel and a bell,
-//! facts go out through a sink that must not wait.
+//! A media worker: one thread with its own sockets, legs and deadlines. RTP never leaves it except
+//! to the recorder; commands come in by a channel and a bell, facts go out through a sink that must
+//! not wait.
 
 mod browser;
 mod command;

@@ -23,7 +23,7 @@ pub struct Aim {
     latch: Latch,
 }
 
-/// trust.md §3.2 of the design: the first valid source is believed, then no other, except that
+/// Against injection and RTP bleed: the first valid source is believed, then no other, except that
 /// the signalled address always wins over a stranger who was faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Latch {

@@ -272,7 +272,7 @@ impl Worker {
         let mut empty = true;
         self.step(now, key / 2, |plane, leg| {
             let mut buffer = [0; BUFFER_BYTES];
-            empty = if key % 2 == 0 {
+            empty = if key.is_multiple_of(2) {
                 read_voice(plane, now, leg, &mut buffer)
             } else {
                 read_reports(now, leg, &mut buffer, DATAGRAMS_A_TURN)

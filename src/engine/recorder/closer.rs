@@ -3,8 +3,9 @@
 use super::{FactSink, failed};
 use crate::engine::media_worker::MediaFact;
 use crate::id::CallId;
+use sha2::{Digest, Sha256};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
@@ -30,12 +31,14 @@ pub fn run(closings: &Receiver<Closing>, facts: &FactSink) {
                     gap_ms,
                     ..
                 } = closing;
+                let sha256 = sha256(&path).ok();
                 MediaFact::Recorded {
                     call,
                     path,
                     duration_ms,
                     bytes,
                     gap_ms,
+                    sha256,
                 }
             }
             Err(error) => failed(closing.call, &error),
@@ -49,6 +52,24 @@ fn close(closing: &Closing) -> io::Result<u64> {
     let bytes = closing.file.metadata()?.len();
     rename(&closing.part, &closing.path)?;
     Ok(bytes)
+}
+
+/// The file's hash, by which a copy can be known years later.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut block)? {
+            0 => break,
+            length => hash.update(&block[..length]),
+        }
+    }
+    Ok(hash
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// Renames so that the name lasts as well.

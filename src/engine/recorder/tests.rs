@@ -94,6 +94,7 @@ fn two_voices_end_in_one_file_on_their_own_sides() {
         duration_ms: 2_000,
         bytes,
         gap_ms: 0,
+        sha256: sha256(&path).ok(),
     };
     assert_eq!(next(&facts), recorded);
     let (left, right) = channels(&path);

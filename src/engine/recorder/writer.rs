@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
-/// trust.md §4 of the design: a killed process loses at most a second.
+/// A killed process loses at most a second.
 const FLUSH_EVERY: Duration = Duration::from_millis(500);
 /// While something is recorded, messages are fetched this often instead of each by itself: a
 /// sleeping receiver would cost the workers a wake-up a packet.

@@ -21,6 +21,10 @@ pub struct EndpointConfig {
     pub registrar: RegistrarLimits,
     pub transactions_max: usize,
     pub sessions_max: usize,
+    /// RFC 3261 12.2.2 leaves it to us whether an INVITE inside a dialog we do not know makes
+    /// that dialog anew (true) or is answered 481 (false). Peers of a restarted process should
+    /// hear 481.
+    pub recreate_dialogs: bool,
     /// Media types an INVITE may carry; anything else is 415.
     pub accept: Vec<String>,
 }
@@ -39,6 +43,7 @@ impl EndpointConfig {
             registrar: RegistrarLimits::default(),
             transactions_max: 100_000,
             sessions_max: 20_000,
+            recreate_dialogs: false,
             accept: vec!["application/sdp".to_owned()],
         }
     }

@@ -18,7 +18,7 @@ use super::dialog::{InvitePlan, Orphan};
 use super::event::{Flow, InviteTimers, Output, PingId, SessionId, SipEvent};
 use super::message::{Body, Method, NameAddr, Request, Response};
 use super::registrar::{Binding, Change, Registrar};
-use super::session::{Session, Sessions};
+use super::session::{Session, Sessions, Wish};
 use super::stack::Stack;
 use super::timer::{Deadline, earlier};
 use super::transaction::{Failure, Note, Owner};
@@ -111,7 +111,8 @@ impl Endpoint {
         }
     }
 
-    #[allow(clippy::too_many_arguments)] // Each is a separate fact of one INVITE.
+    /// Sends a planned INVITE. Names, CSeq, Via, Contact and the like are ours and are dropped
+    /// from `headers`, as is what would break the message; both are counted.
     pub fn invite(
         &mut self,
         now: Now,
@@ -122,8 +123,15 @@ impl Endpoint {
         timers: InviteTimers,
     ) -> SessionId {
         let id = self.sessions.next_id();
-        let (stack, body) = (&mut self.stack, body.as_ref());
-        let session = Session::invite(now, stack, id, plan, &headers, body, credentials, timers);
+        let (headers, body) = (headers.as_slice(), body.as_ref());
+        let wish = Wish {
+            plan,
+            headers,
+            body,
+            credentials,
+            timers,
+        };
+        let session = Session::invite(now, &mut self.stack, id, wish);
         self.sessions.insert(session);
         self.settle(now);
         id
@@ -343,7 +351,7 @@ impl Endpoint {
                     owner: Owner::Nobody,
                     ..
                 } => {}
-                Note::Over { tx } => self.stack.acks.retain(|(of, _), _| *of != tx),
+                Note::Over { tx } => self.stack.acks.forget(tx),
             }
         }
     }

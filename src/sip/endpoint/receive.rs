@@ -56,7 +56,7 @@ impl Endpoint {
             Arrival::Merged => self.stack.refuse(back, &request, 482),
             Arrival::New if request.method == Method::Cancel => self.on_cancel(now, back, &request),
             Arrival::New if request.headers.tag("To").is_some() => {
-                self.on_request_inside(now, back, request);
+                self.on_request_inside(now, flow, back, request);
             }
             Arrival::New => self.on_request_outside(now, flow, back, request),
         }
@@ -94,11 +94,14 @@ impl Endpoint {
     }
 
     /// RFC 3261 12.2.2.
-    fn on_request_inside(&mut self, now: Now, back: Flow, request: Request) {
+    fn on_request_inside(&mut self, now: Now, flow: &Flow, back: Flow, request: Request) {
         if let Some(refusal) = self.extension_refusal(&request) {
             return self.stack.send(back, refusal.to_bytes());
         }
         let Some(id) = self.sessions.find(&request) else {
+            if request.method == Method::Invite && self.stack.config.recreate_dialogs {
+                return self.on_request_outside(now, flow, back, request);
+            }
             let status = method_refusal(&request.method).unwrap_or(481);
             return self.stack.refuse(back, &request, status);
         };

@@ -37,7 +37,7 @@ impl NameAddr {
         match text.find('<') {
             Some(at) => {
                 let display = text[..at].trim();
-                let plain = display.split_ascii_whitespace().all(|w| is_display_word(w));
+                let plain = display.split_ascii_whitespace().all(is_display_word);
                 if !plain {
                     return None;
                 }

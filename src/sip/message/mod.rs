@@ -7,6 +7,8 @@ mod headers;
 mod method;
 mod parse;
 mod status;
+#[cfg(test)]
+mod tests;
 mod uri;
 mod via;
 mod write;

@@ -53,13 +53,16 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Parsed {
     if bytes.is_empty() {
         return Parsed::KeepAlive { ping: blank >= 4 };
     }
-    let Some(end) = find(bytes, b"\r\n\r\n") else {
-        return Parsed::Garbage("no end of headers");
-    };
-    let (head, body) = (&bytes[..end], &bytes[end + 4..]);
+    let whole = find(bytes, b"\r\n\r\n");
+    let end = whole.unwrap_or(bytes.len());
+    let head = bytes[..end].strip_suffix(b"\r\n").unwrap_or(&bytes[..end]);
+    let body = bytes.get(end + 4..).unwrap_or_default();
     let start_len = find(head, b"\r\n").unwrap_or(head.len());
     let fields = head.get(start_len + 2..).unwrap_or_default();
     let mut scan = Scan::default();
+    if whole.is_none() {
+        scan.blame(400, "No End of Headers");
+    }
     scan.headers(fields, limits);
     let start = &head[..start_len];
     if start.len() >= 4 && start[..4].eq_ignore_ascii_case(b"SIP/") {
@@ -168,6 +171,15 @@ impl Scan {
         match top {
             None => self.blame(400, "Missing Via"),
             Some(text) if Via::parse(&text).is_none() => self.blame(400, "Bad Via"),
+            // The top Via is rewritten in place, so it must stand first.
+            Some(_)
+                if self
+                    .headers
+                    .text("Via")
+                    .is_some_and(|text| text.starts_with(',')) =>
+            {
+                self.blame(400, "Bad Via");
+            }
             Some(_) => {}
         }
         let mut contacts = self.headers.items("Contact").into_iter();

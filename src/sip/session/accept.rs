@@ -26,10 +26,12 @@ impl Session {
         let trying = stack.response(&request, 100, None);
         stack.tx.respond(now, tx, &trying);
         let until = now.instant + stack.timers().ring_limit;
+        // A recreated dialog keeps the tag its INVITE names.
+        let local_tag = request.headers.tag("To").unwrap_or_else(|| stack.token());
         Session {
             id,
             call_id: request.headers.call_id().unwrap_or_default(),
-            local_tag: stack.token(),
+            local_tag,
             flow,
             origin: Origin::Incoming,
             state: State::Offered(Offered {

@@ -1,27 +1,24 @@
 //! Calling: our INVITE and its answers (RFC 3261 §13.2).
 
 use crate::now::Now;
-use crate::sip::auth::Credentials;
 use crate::sip::dialog::{DialogIdentity, InvitePlan};
-use crate::sip::event::{EndedBy, InviteTimers, SessionId, SipEvent};
+use crate::sip::event::{EndedBy, SessionId, SipEvent};
 use crate::sip::message::{Body, Method, Request, Response, Uri};
 use crate::sip::stack::{Ack, Stack, put_body, reason_of};
 use crate::sip::transaction::{Failure, Owner, TxId};
 
-use super::{Calling, Modify, Origin, Session, State};
+use super::{Calling, Modify, Origin, Session, State, Wish};
 
 impl Session {
     /// Sends the INVITE of a plan.
-    pub fn invite(
-        now: Now,
-        stack: &mut Stack,
-        id: SessionId,
-        plan: InvitePlan,
-        headers: &[(String, String)],
-        body: Option<&Body>,
-        credentials: Option<Credentials>,
-        timers: InviteTimers,
-    ) -> Session {
+    pub fn invite(now: Now, stack: &mut Stack, id: SessionId, wish: Wish<'_>) -> Session {
+        let Wish {
+            plan,
+            headers,
+            body,
+            credentials,
+            timers,
+        } = wish;
         let mut request = invite_request(&plan);
         stack.add_headers(&mut request.headers, headers);
         put_body(&mut request.headers, &mut request.body, body);
@@ -148,9 +145,7 @@ impl Session {
         let Some(dialog) = dialog else {
             return self.fail_locally(stack, Failure::Timeout);
         };
-        stack
-            .acks
-            .insert((tx, dialog.remote_tag.clone()), Ack::Withheld);
+        stack.acks.set(tx, &dialog.remote_tag, Ack::Withheld);
         let identity = dialog.clone();
         self.dialog = Some(dialog);
         self.state = State::Answered {
@@ -220,8 +215,9 @@ impl Session {
         let ack = with_credentials_of(stack, tx, dialog.ack(cseq));
         let (flow, tag) = (dialog.flow, dialog.remote_tag.clone());
         let bytes = stack.ack(flow, ack, body);
-        if let Some(place) = stack.acks.get_mut(&(tx, tag)) {
-            *place = Ack::Sent { flow, bytes };
+        // Once the transaction is gone no repetition can come, and nothing would clear this.
+        if stack.tx.invite_of(tx).is_some() {
+            stack.acks.set(tx, &tag, Ack::Sent { flow, bytes });
         }
     }
 }
@@ -265,13 +261,10 @@ pub(in crate::sip) fn dismiss_answer(
     };
     let ack = with_credentials_of(stack, tx, dialog.ack(dialog.invite_cseq));
     let bytes = stack.ack(dialog.flow, ack, None);
-    stack.acks.insert(
-        (tx, dialog.remote_tag.clone()),
-        Ack::Sent {
-            flow: dialog.flow,
-            bytes,
-        },
-    );
+    let flow = dialog.flow;
+    stack
+        .acks
+        .set(tx, &dialog.remote_tag, Ack::Sent { flow, bytes });
     if !in_dialog {
         let bye = dialog.request(Method::Bye);
         stack.request(now, dialog.flow, bye, Owner::Nobody);

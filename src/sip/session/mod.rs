@@ -46,6 +46,7 @@ enum Origin {
     Orphan,
 }
 
+#[allow(clippy::large_enum_variant)] // One a session; a box would only move the bytes.
 enum State {
     Calling(Calling),
     Offered(Offered),
@@ -69,6 +70,15 @@ enum State {
         by: EndedBy,
     },
     Over,
+}
+
+/// What the caller gives for an INVITE.
+pub(super) struct Wish<'a> {
+    pub plan: InvitePlan,
+    pub headers: &'a [(String, String)],
+    pub body: Option<&'a super::message::Body>,
+    pub credentials: Option<Credentials>,
+    pub timers: super::event::InviteTimers,
 }
 
 /// An INVITE of ours without a final answer.

@@ -61,7 +61,7 @@ impl Session {
         let State::Calling(calling) = &mut self.state else {
             return;
         };
-        stack.tx.abandon(calling.tx);
+        // Its transaction stays: should it have been answered, the answer is still dismissed.
         if calling.attempt >= ATTEMPTS_MAX {
             return self.finish(stack, EndedBy::Local, Reason::default());
         }

@@ -114,14 +114,7 @@ impl Session {
         };
         dialog.retarget(response.headers.contact_uri());
         let cseq = response.headers.cseq().map_or(0, |(cseq, _)| cseq);
-        // Their To tag may only be the dialog's; whatever stands there is what repeats.
-        let tag = response.headers.tag("To").unwrap_or_default();
-        stack.acks.insert((tx, tag.clone()), Ack::Withheld);
-        if tag != dialog.remote_tag {
-            stack
-                .acks
-                .insert((tx, dialog.remote_tag.clone()), Ack::Withheld);
-        }
+        stack.acks.set(tx, &dialog.remote_tag, Ack::Withheld);
         if offerless {
             self.modify = Modify::Answered { tx, cseq };
         } else {

@@ -107,7 +107,7 @@ impl Sessions {
             .is_some_and(|(_, method)| method == "INVITE");
         if invite && (200..300).contains(&response.status) {
             let tag = response.headers.tag("To").unwrap_or_default();
-            match stack.acks.get(&(tx, tag.clone())) {
+            match stack.acks.of(tx, &tag) {
                 Some(Ack::Withheld) => return,
                 Some(Ack::Sent { flow, bytes }) => {
                     let (flow, bytes) = (*flow, bytes.clone());
@@ -118,7 +118,7 @@ impl Sessions {
             if let Some(id) = id {
                 self.with(id, |session| session.on_response(now, stack, tx, response));
             }
-            if !stack.acks.contains_key(&(tx, tag)) {
+            if stack.acks.of(tx, &tag).is_none() {
                 dismiss_answer(now, stack, tx, flow, response);
             }
             return;

@@ -58,10 +58,11 @@ impl ClientInvite {
         }
     }
 
-    /// Takes up an INVITE that an earlier process sent: nothing is sent, answers are awaited.
+    /// Takes up an INVITE that an earlier process sent: nothing is sent, and answers are awaited
+    /// for as long as a peer repeats them.
     pub fn resume(now: Instant, request: Request, reliable: bool, timers: Timers) -> ClientInvite {
         let state = State::Proceeding {
-            until: now + timers.ring_limit,
+            until: now + timers.patience(),
         };
         ClientInvite {
             bytes: request.to_bytes(),

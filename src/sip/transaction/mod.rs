@@ -6,6 +6,8 @@ pub(super) mod client_invite;
 pub(super) mod server;
 pub(super) mod server_invite;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use table::Counts;
 pub(super) use table::{Arrival, Note, Owner, Transactions};

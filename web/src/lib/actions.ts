@@ -56,9 +56,9 @@ export function disposition_of(card: Card | null, key: string | null): Dispositi
   return card?.dispositions.find((each) => each.key === key) ?? null;
 }
 
-/** The number to call unless the agent picks another: the first that may be called. */
+/** The number to call unless the agent picks another: the gate's choice, else the first that may be called. */
 export function first_phone(card: Card | null): PhoneNumber | null {
-  return card?.phones.find((phone) => phone.callable) ?? card?.phones[0] ?? null;
+  return card?.phones.find((phone) => phone.callable && phone.suggested) ?? card?.phones.find((phone) => phone.callable) ?? card?.phones[0] ?? null;
 }
 
 /** An unanswered call's outcome is filled in when a disposition of that name exists (dialer rules fill in the rest). */

@@ -201,19 +201,20 @@ class App {
     const { disposition, notes, callback_at_ms } = this.draft;
     if (!disposition) return;
     const timed = disposition_of(this.desk?.card ?? null, disposition)?.needs_callback_time;
-    void this.#fenced((fence) => ({
+    const saved = this.#fenced((fence) => ({
       cmd: 'dispose',
       ...fence,
       disposition,
       notes: notes.trim(),
       ...(timed && callback_at_ms !== null ? { callback_at_ms } : {}),
     }));
+    void saved.then((done) => done && drafts.forget());
   }
 
   edit_draft(change: Partial<Draft>): void {
     this.draft = { ...this.draft, ...change };
-    const token = this.desk?.card?.token;
-    if (token !== undefined) drafts.keep(token, this.draft);
+    const lead = this.desk?.card?.lead;
+    if (lead !== undefined) drafts.keep(lead, this.draft);
   }
 
   dismiss(id: number): void {
@@ -221,31 +222,34 @@ class App {
   }
 
   /** One key a click, and one click at a time: a second press while the first is on its way does nothing. */
-  async #fenced(build: (fence: { token: number; key: string }) => Command): Promise<void> {
+  async #fenced(build: (fence: { token: number; key: string }) => Command): Promise<boolean> {
     const token = this.desk?.card?.token;
-    if (token === undefined || this.busy) return;
+    if (token === undefined || this.busy) return false;
     const command = build({ token, key: uuid() });
     this.busy = command.cmd;
     try {
-      await this.send(command);
+      return await this.send(command);
     } finally {
       this.busy = null;
     }
   }
 
-  async send(command: Command): Promise<void> {
+  /** Whether the switch agreed; when not, a toast says why. */
+  async send(command: Command): Promise<boolean> {
     try {
-      if (!this.#feed) return;
+      if (!this.#feed) return false;
       await this.#feed.command(command);
+      return true;
     } catch (problem) {
       if (command.cmd === 'mute') this.phone?.mute(this.desk?.call?.muted ?? false);
       this.#complain(problem as Problem);
+      return false;
     }
   }
 
   #complain(problem: Problem): void {
     const title = m.problem_title();
-    const text = problem_text(problem.rule) ?? problem.detail ?? problem.title;
+    const text = problem_text(problem);
     this.#toast_id += 1;
     const id = this.#toast_id;
     this.toasts = [...this.toasts.filter((toast) => toast.text !== text), { id, title, text }].slice(-TOASTS_MOST);
@@ -350,7 +354,7 @@ class App {
       this.draft = { ...EMPTY_DRAFT };
       return;
     }
-    this.draft = drafts.load(desk.card.token);
+    this.draft = drafts.load(desk.card.lead);
     if (before && desk.state.kind === 'previewing') {
       this.announcement = m.announce_card({ name: desk.card.name });
       if (document.hidden) chime.new_card();

@@ -34,12 +34,14 @@ export function weekday_at(place: Place, at_ms: number, locale: Locale): string 
   return new Intl.DateTimeFormat(TAGS[locale], { weekday: 'short', timeZone: 'UTC' }).format(at_ms + offset_ms(place, at_ms));
 }
 
-/** The last part of a zone's name: "America/New_York" → "New York". */
-export function city_of(place: Place): string {
+/** Where it is that late: "America/New_York" → "New York"; Chinese has no city names here, so it names the zone. */
+export function city_of(place: Place, locale: Locale = 'en'): string {
+  if (locale === 'zh' && place.time_zone) return zone_name(place.time_zone) ?? place.time_zone;
   const name = place.time_zone?.split('/').at(-1)?.replaceAll('_', ' ');
   if (name) return name;
-  const sign = place.utc_offset_s < 0 ? '\u2212' : '+';
-  const minutes = Math.abs(place.utc_offset_s) / 60;
+  const offset_s = place.utc_offset_s ?? 0;
+  const sign = offset_s < 0 ? '\u2212' : '+';
+  const minutes = Math.abs(offset_s) / 60;
   return `UTC${sign}${Math.floor(minutes / 60)}${minutes % 60 ? `:${String(minutes % 60).padStart(2, '0')}` : ''}`;
 }
 
@@ -62,6 +64,15 @@ export function day(value: string, locale: Locale): string {
   const at = Date.parse(`${value}T00:00:00Z`);
   if (Number.isNaN(at)) return value;
   return new Intl.DateTimeFormat(TAGS[locale], { year: 'numeric', month: 'short', day: 'numeric', timeZone: 'UTC' }).format(at);
+}
+
+function zone_name(zone: string): string | undefined {
+  try {
+    const parts = new Intl.DateTimeFormat(TAGS.zh, { timeZone: zone, timeZoneName: 'longGeneric' }).formatToParts();
+    return parts.find((part) => part.type === 'timeZoneName')?.value;
+  } catch {
+    return undefined;
+  }
 }
 
 export function language_name(tag: string, locale: Locale): string {

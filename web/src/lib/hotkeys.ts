@@ -39,13 +39,15 @@ export function hotkey(press: Press, where: Where): Hotkey | null {
   return LETTERS[press.key.toLowerCase()] ?? null;
 }
 
+/** bits-ui marks what is on its way out. */
+const FLOATING = ['menu', 'dialog', 'alertdialog'].map((role) => `[role="${role}"]:not([data-state="closed"])`).join();
 const FIELDS = new Set(['INPUT', 'TEXTAREA', 'SELECT']);
 const KEYLESS_INPUTS = new Set(['range', 'radio', 'checkbox', 'button']);
 
 /** Where the focus is, from the element that got the key. */
 export function where_is(target: EventTarget | null): Where {
   if (!(target instanceof HTMLElement)) return 'page';
-  if (target.closest('[role="menu"], [role="dialog"], [role="alertdialog"]')) return 'menu';
+  if (target.closest(FLOATING)) return 'menu';
   if (target.isContentEditable) return 'field';
   if (target instanceof HTMLInputElement && KEYLESS_INPUTS.has(target.type)) return 'control';
   if (FIELDS.has(target.tagName)) return 'field';

@@ -1,9 +1,9 @@
 // The language of the page, switchable without a reload (a reload would drop the seat), and the words for values that
 // come from the switch.
-import { m } from '../paraglide/messages.js';
-import { overwriteGetLocale } from '../paraglide/runtime.js';
+import { m, speak } from '../messages';
 import type { Locale } from './format';
 import { prefs } from './prefs';
+import type { Problem } from './protocol';
 
 export { m };
 
@@ -22,7 +22,7 @@ class Language {
   }
 
   start(): void {
-    overwriteGetLocale(() => this.locale);
+    speak(() => this.locale);
     this.#apply(this.locale);
   }
 
@@ -89,6 +89,8 @@ const KINDS: Words = {
 const WAITS: Words = {
   no_leads: m.waiting_no_leads,
   outside_hours: m.waiting_outside_hours,
+  blocked: m.waiting_blocked,
+  draining: m.waiting_draining,
   campaign_paused: m.waiting_campaign_paused,
   skip_limit: m.waiting_skip_limit,
 };
@@ -102,7 +104,44 @@ const PROBLEMS: Words = {
   no_seat: m.problem_no_seat,
   skip_limit: m.problem_skip_limit,
   not_sent: m.problem_not_sent,
+  no_call: m.problem_no_call,
+  already_dialed: m.problem_already_dialed,
+  not_answered: m.problem_not_answered,
+  draining: m.problem_draining,
+  stopped: m.problem_draining,
+  store: m.problem_store,
+  agent_busy: m.problem_agent_busy,
+  no_extensions_left: m.problem_no_extensions_left,
+  preview_ceiling: m.problem_no_extensions_left,
+  notes_too_short: m.problem_notes_too_short,
+  notes_too_long: m.problem_notes_too_long,
+  callback_time_missing: m.problem_callback_time,
+  callback_time_past: m.problem_callback_time,
 };
+
+/** The gate's rules, by the stable names the switch sends. */
+const RULES: Words = {
+  campaign_stopped: m.rule_campaign_stopped,
+  list_inactive: m.rule_list_inactive,
+  lead_state: m.rule_lead_state,
+  not_before: m.rule_not_before,
+  cool_down: m.rule_cool_down,
+  kept_from_agent: m.rule_kept_from_agent,
+  phone_bad: m.rule_phone_bad,
+  suppressed: m.rule_suppressed,
+  phone_done: m.rule_phone_done,
+  phone_not_before: m.rule_phone_not_before,
+  no_time_zone: m.rule_no_time_zone,
+  outside_hours: m.rule_outside_hours,
+  cap_day: m.rule_cap_day,
+  cap_week: m.rule_cap_week,
+  cap_life: m.rule_cap_life,
+  gap: m.rule_gap,
+  live_attempt: m.rule_live_attempt,
+  no_route: m.rule_no_route,
+};
+
+const RULE_NAMES = new RegExp(`\\b(${Object.keys(RULES).join('|')})\\b`, 'g');
 
 const plain = (key: string) => key.replaceAll('_', ' ');
 
@@ -111,4 +150,16 @@ export const reason_name = (key: string) => REASONS[key]?.() ?? plain(key);
 export const result_name = (key: string) => RESULTS[key]?.() ?? plain(key);
 export const kind_name = (key: string) => KINDS[key]?.() ?? m.kind_other();
 export const waiting_text = (reason: string) => WAITS[reason]?.() ?? m.waiting_other({ reason: plain(reason) });
-export const problem_text = (rule: string | null | undefined) => (rule ? (PROBLEMS[rule]?.() ?? null) : null);
+
+/** Puts words for the rule names in a text of the switch. */
+export const with_rule_words = (text: string) => text.replace(RULE_NAMES, (name) => RULES[name]!()); // RULE_NAMES matches only keys
+
+const rules_in = (text: string) => [...new Set(text.match(RULE_NAMES) ?? [])].map(with_rule_words).join(m.list_comma());
+
+export function problem_text(problem: Problem): string {
+  const rule = problem.rule ?? '';
+  const detail = problem.detail ?? '';
+  const rules = rule === 'gate' ? rules_in(detail) : '';
+  if (rules) return m.problem_gate({ rules });
+  return PROBLEMS[rule]?.() ?? m.problem_unknown({ detail: with_rule_words(detail || problem.title) });
+}

@@ -23,9 +23,12 @@ export type PhoneNumber = {
   display: string;
   kind: string;
   time_zone: string | null;
-  utc_offset_s: number;
+  utc_offset_s: number | null;
   callable: boolean;
+  /** The names of the gate's rules that speak against it, or words. */
   why: string | Text | null;
+  /** The one the gate would take. */
+  suggested?: boolean;
 };
 
 export type Field = { key: string; label: Text; value: string; kind: 'text' | 'money' | 'date' | 'phone' };
@@ -98,6 +101,8 @@ export type Desk = {
   waiting: Waiting | null;
   card: Card | null;
   call: Call | null;
+  /** The switch is being stopped: calls go on, no new ones. */
+  draining?: boolean;
 };
 
 export type Problem = { type?: string; title: string; status: number; detail?: string | null; rule?: string | null };

@@ -41,8 +41,8 @@ export async function recent_calls(cursor: string | null): Promise<RecentPage> {
   const query = cursor ? `?cursor=${encodeURIComponent(cursor)}` : '';
   const answer = await fetch(`/api/v1/calls${query}`, { credentials: 'same-origin', cache: 'no-store' });
   if (!answer.ok) throw (await answer.json().catch(() => ({ title: answer.statusText, status: answer.status }))) as Problem;
-  const page = (await answer.json()) as { calls: RecentCall[]; next?: string | null };
-  return { calls: page.calls, next: page.next ?? null };
+  const page = (await answer.json()) as { items: RecentCall[]; next?: string | null };
+  return { calls: page.items, next: page.next ?? null };
 }
 
 export function recording_url(call_id: string): string {

@@ -1,0 +1,202 @@
+//! `foredial run`: everything up in order, then waiting for a signal.
+//!
+//! Ports are bound first, so that a taken one is told before anything starts. SIGTERM drains: no
+//! new work, calls go on to their end; a second one, or Ctrl-C, ends them now.
+
+use super::{Failure, control, log};
+use crate::config::{self, Config};
+use crate::engine::handle::Handle;
+use crate::http::{Archive, Server, Serving, Site, serve};
+use crate::net::udp::{Datagram, SipUdp};
+use clap::Args;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// SIP datagrams that may wait for the loop.
+const DATAGRAMS_MAX: usize = 4_096;
+/// How long a drain waits for calls to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(3_600);
+const DRAIN_LOOK: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Starts the rooms below the command line: store, media workers, the loop.
+pub trait Works: Send + Sync + 'static {
+    /// `udp` is the bound SIP socket and `datagrams` what it receives. Called on a tokio runtime.
+    fn start(
+        &self,
+        config: Arc<Config>,
+        udp: SipUdp,
+        datagrams: mpsc::Receiver<Datagram>,
+    ) -> impl Future<Output = Result<Running, Failure>> + Send;
+}
+
+/// A started switch.
+pub struct Running {
+    pub handle: Handle,
+    pub archive: Arc<dyn Archive>,
+    /// Waits, on a thread where that is fine, until the loop has ended and the store has written
+    /// everything; called after [`Handle::shutdown`].
+    pub join: Box<dyn FnOnce() + Send>,
+}
+
+impl Run {
+    pub(super) fn carry_out(self, works: impl Works) -> Result<(), Failure> {
+        let config = config::load(&self.config)?;
+        log::start();
+        runtime()?.block_on(async {
+            let bound = Bound::bind(&config).await?;
+            let up = Up::start(works, Arc::new(config), bound).await?;
+            tracing::info!(page = %up.url(), sip = %up.sip, "running");
+            up.until_told().await
+        })
+    }
+}
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| Failure::plain(format!("no threads to run on: {error}")))
+}
+
+/// Every port of the control plane, bound.
+pub(super) struct Bound {
+    server: Server,
+    udp: SipUdp,
+    datagrams: mpsc::Receiver<Datagram>,
+}
+
+impl Bound {
+    pub(super) async fn bind(config: &Config) -> Result<Bound, Failure> {
+        config.state.make_folder().map_err(|error| {
+            let what = format!(
+                "[state] folder = \"{}\" cannot be made: {error}",
+                config.state.folder.display()
+            );
+            Failure::new(what, "choose a folder this user may write to")
+        })?;
+        let server = Server::bind(config).map_err(Failure::plain)?;
+        let (udp, datagrams) = SipUdp::bind(config.sip.listen, DATAGRAMS_MAX)
+            .await
+            .map_err(|error| sip_taken(config.sip.listen, &error))?;
+        Ok(Bound {
+            server,
+            udp,
+            datagrams,
+        })
+    }
+}
+
+fn sip_taken(address: SocketAddr, error: &io::Error) -> Failure {
+    let key = format!("[sip] listen = \"{address}\" (UDP)");
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Failure::new(
+            format!("{key}: the port is taken"),
+            "stop what uses it or change listen",
+        ),
+        io::ErrorKind::AddrNotAvailable => Failure::new(
+            format!("{key}: this machine has no such address"),
+            "change listen, or 0.0.0.0 for all",
+        ),
+        _ => Failure::new(format!("{key}: {error}"), "change listen"),
+    }
+}
+
+/// The switch, running and being served.
+pub(super) struct Up {
+    pub(super) sip: SocketAddr,
+    pub(super) site: Arc<Site>,
+    serving: Serving,
+    handle: Handle,
+    join: Box<dyn FnOnce() + Send>,
+    terminations: Signal,
+    interrupts: Signal,
+    _address: control::Address,
+}
+
+impl Up {
+    pub(super) async fn start(
+        works: impl Works,
+        config: Arc<Config>,
+        bound: Bound,
+    ) -> Result<Up, Failure> {
+        let sip = bound.udp.local_addr();
+        let no_signals = |error| Failure::plain(format!("signals cannot be waited for: {error}"));
+        let terminations = signal(SignalKind::terminate()).map_err(no_signals)?;
+        let interrupts = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        let running = works
+            .start(Arc::clone(&config), bound.udp, bound.datagrams)
+            .await?;
+        let folder = &config.state.folder;
+        let in_state = |error: io::Error| {
+            let what = format!("[state] folder = \"{}\": {error}", folder.display());
+            Failure::new(what, "let this user read and write there")
+        };
+        let site =
+            Site::configured(&config, running.handle.clone(), running.archive).map_err(in_state)?;
+        let site = Arc::new(site);
+        let serving = serve(bound.server, Arc::clone(&site)).map_err(in_state)?;
+        let address = control::Address::leave(folder, &serving).map_err(in_state)?;
+        Ok(Up {
+            sip,
+            site,
+            serving,
+            handle: running.handle,
+            join: running.join,
+            terminations,
+            interrupts,
+            _address: address,
+        })
+    }
+
+    /// The page's address for people on this machine.
+    pub(super) fn url(&self) -> String {
+        control::url(&self.serving)
+    }
+
+    /// Serves until a signal, then ends in order.
+    pub(super) async fn until_told(mut self) -> Result<(), Failure> {
+        let drains = tokio::select! {
+            _ = self.terminations.recv() => true,
+            _ = self.interrupts.recv() => false,
+        };
+        if drains {
+            tracing::info!("draining: no new work, calls go on; once more to end them now");
+            self.handle.drain().await;
+            tokio::select! {
+                () = no_calls(&self.handle) => {}
+                () = tokio::time::sleep(DRAIN_LIMIT) => {}
+                _ = self.terminations.recv() => {}
+                _ = self.interrupts.recv() => {}
+            }
+        }
+        tracing::info!("stopping");
+        self.handle.shutdown().await;
+        self.serving.stop().await;
+        let join = self.join;
+        tokio::task::spawn_blocking(join)
+            .await
+            .map_err(|_| Failure::plain("the switch did not end cleanly"))
+    }
+}
+
+/// Until the switch has no call left, or is gone.
+async fn no_calls(handle: &Handle) {
+    loop {
+        let snapshot = handle.snapshot().await;
+        if snapshot["calls"].as_array().is_none_or(Vec::is_empty) {
+            return;
+        }
+        tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}

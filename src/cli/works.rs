@@ -1,0 +1,260 @@
+//! From the checked configuration to a running engine: the one place where every room's own
+//! configuration is filled in.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::Failure;
+use super::archive::StoreArchive;
+use super::run::{Running, Works};
+use crate::config::{CampaignConfig, Config, FieldKind, TrunkConfig};
+use crate::connector::crm::CrmClient;
+use crate::engine::driver::{CrmQuestion, FetchCrm, UDP_FLOW};
+use crate::engine::handle::Handle;
+use crate::engine::resolved::{
+    AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, NumberRule, Text, Trunk,
+};
+use crate::engine::start::Start;
+use crate::id::{AgentId, CampaignId, TrunkId};
+use crate::media::music::read_wav;
+use crate::net::udp::{Datagram, SipUdp};
+use crate::sip::{Credentials, EndpointConfig, Flow, Transport};
+
+/// A silent trunk is given up this early, so that the next one can ring within 4 s.
+const INVITE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The daemon's own way of starting.
+pub struct Daemon;
+
+impl Works for Daemon {
+    async fn start(
+        &self,
+        config: Arc<Config>,
+        udp: SipUdp,
+        datagrams: mpsc::Receiver<Datagram>,
+    ) -> Result<Running, Failure> {
+        let sip_ip = advertised(&config, udp.local_addr().ip());
+        let media_ip = config.media.address.unwrap_or(sip_ip);
+        let start = Start {
+            config: resolved(&config, &udp, sip_ip, media_ip),
+            database: config.store.path.clone(),
+            media_ip,
+            advertised: media_ip,
+            workers: config.media.workers as usize,
+            music: music(&config)?,
+            country: "CN".to_owned(),
+            udp,
+            datagrams,
+            fetch_crm: crm(&config)?,
+        };
+        let recordings = start.config.recordings.clone();
+        let rules = Arc::new(start.config.rules());
+        let masked = config
+            .campaigns
+            .iter()
+            .filter(|campaign| campaign.mask_numbers);
+        let masked = masked
+            .map(|campaign| CampaignId::new(&campaign.id))
+            .collect();
+        let started = start
+            .start()
+            .await
+            .map_err(|error| Failure::plain(error.to_string()))?;
+        let archive = StoreArchive::new(started.store(), rules, recordings, masked);
+        Ok(Running {
+            handle: started.handle(),
+            archive: Arc::new(archive),
+            join: Box::new(move || started.join()),
+        })
+    }
+}
+
+/// The address the far ends are told. A wildcard stands for the address the kernel would use.
+fn advertised(config: &Config, bound: IpAddr) -> IpAddr {
+    let wildcard = bound.is_unspecified();
+    config
+        .sip
+        .advertised
+        .unwrap_or_else(|| if wildcard { outward() } else { bound })
+}
+
+/// Connecting a UDP socket sends nothing; it only asks the routing table.
+fn outward() -> IpAddr {
+    let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    });
+    asked.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+}
+
+fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> EngineConfig {
+    let local = udp.local_addr();
+    let sip = SocketAddr::new(sip_ip, local.port());
+    let agents = config.agents.iter().map(|agent| {
+        let id = AgentId::new(&agent.id);
+        let campaigns = agent
+            .campaigns
+            .iter()
+            .map(|id| CampaignId::new(id))
+            .collect();
+        let language = agent.language.as_str().to_owned();
+        (
+            id.clone(),
+            AgentProfile {
+                id,
+                name: agent.name.clone(),
+                language,
+                campaigns,
+            },
+        )
+    });
+    let version = config.version();
+    let campaigns = config.campaigns.iter().map(|campaign| {
+        let id = CampaignId::new(&campaign.id);
+        let rules = campaign.rules(&config.trunks, &version);
+        (
+            id.clone(),
+            Arc::new(shown(id, campaign, rules, config.crm.is_some())),
+        )
+    });
+    EngineConfig {
+        endpoint: EndpointConfig::new(sip, "foredial.invalid"),
+        trunk_flow: Flow {
+            id: UDP_FLOW,
+            transport: Transport::Udp,
+            local,
+            remote: local,
+        },
+        media_address: media_ip,
+        rtp_ports: (
+            *config.media.rtp_ports.start(),
+            *config.media.rtp_ports.end(),
+        ),
+        recordings: config.recordings.folder.clone(),
+        trunks: trunks(&config.trunks),
+        agents: agents.collect(),
+        campaigns: campaigns.collect(),
+        epoch: uuid::Uuid::now_v7().to_string(),
+        seed: rand::random(),
+        limits: Limits::default(),
+    }
+}
+
+fn trunks(trunks: &[TrunkConfig]) -> BTreeMap<TrunkId, Trunk> {
+    let resolved = trunks.iter().filter_map(|trunk| {
+        let id = TrunkId::new(&trunk.name);
+        let peer = *trunk.servers.first()?;
+        let format = trunk.number_format.clone();
+        let credentials = trunk.username.as_ref().zip(trunk.password.as_ref());
+        let resolved = Trunk {
+            id: id.clone(),
+            peer,
+            domain: peer.to_string(),
+            number: NumberRule(Arc::new(move |e164| format.write(e164))),
+            credentials: credentials.map(|(username, password)| Credentials {
+                username: username.clone(),
+                password: password.reveal().to_owned(),
+                realm: None,
+            }),
+            invite_timeout: INVITE_TIMEOUT,
+            calls_max: trunk.max_calls as usize,
+        };
+        Some((id, resolved))
+    });
+    resolved.collect()
+}
+
+fn shown(
+    id: CampaignId,
+    campaign: &CampaignConfig,
+    rules: crate::dialer::campaign::Campaign,
+    crm: bool,
+) -> Campaign {
+    let text = |label: &crate::config::Label| Text::new(&label.en, &label.zh);
+    Campaign {
+        id,
+        rules,
+        script_title: text(&campaign.script_title),
+        script: campaign.script.clone(),
+        fields: campaign
+            .fields
+            .iter()
+            .map(|field| FieldLayout {
+                key: field.key.clone(),
+                label: text(&field.label),
+                kind: field_kind(field.kind).to_owned(),
+            })
+            .collect(),
+        skip_reasons: campaign
+            .skip_reasons
+            .iter()
+            .map(|reason| Choice {
+                key: reason.key.clone(),
+                label: text(&reason.label),
+            })
+            .collect(),
+        mask_numbers: campaign.mask_numbers,
+        record: campaign.record,
+        crm,
+    }
+}
+
+fn field_kind(kind: FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Text => "text",
+        FieldKind::Money => "money",
+        FieldKind::Date => "date",
+        FieldKind::Phone => "phone",
+    }
+}
+
+/// The first campaign's hold music; the built-in one when none is named.
+fn music(config: &Config) -> Result<Option<Vec<i16>>, Failure> {
+    let Some(path) = config
+        .campaigns
+        .iter()
+        .find_map(|campaign| campaign.hold_music.clone())
+    else {
+        return Ok(None);
+    };
+    let wrong = |path: &PathBuf, why: String| {
+        let what = format!("hold_music = \"{}\": {why}", path.display());
+        Failure::new(what, "give a WAV file of 8 kHz, 16 bit, one channel")
+    };
+    let file = std::fs::File::open(&path).map_err(|error| wrong(&path, error.to_string()))?;
+    read_wav(file)
+        .map(Some)
+        .map_err(|error| wrong(&path, error.to_string()))
+}
+
+/// Fetches run beside the loop, on the runtime this is called on.
+fn crm(config: &Config) -> Result<FetchCrm, Failure> {
+    let Some(asked) = &config.crm else {
+        return Ok(Arc::new(|_: Handle, _: CrmQuestion| {}));
+    };
+    let client = CrmClient::new(asked.asking())
+        .map_err(|error| Failure::new(format!("[crm] url: {error}"), "correct the address"))?;
+    let runtime = tokio::runtime::Handle::current();
+    Ok(Arc::new(move |handle: Handle, question: CrmQuestion| {
+        let client = client.clone();
+        runtime.spawn(async move {
+            let CrmQuestion {
+                agent,
+                token,
+                external_id,
+                phone,
+            } = question;
+            let answer = client.fetch(&external_id, &phone).await;
+            let result = match answer {
+                Ok(found) => serde_json::to_value(found.sections).map_err(|e| e.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            handle.crm(agent, token, result).await;
+        });
+    }))
+}

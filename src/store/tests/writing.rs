@@ -1,0 +1,187 @@
+//! The writer thread, files and what is wrong with them.
+
+use super::*;
+use crate::store::{Reader, Refused, Store, StoreError};
+use std::sync::mpsc;
+
+fn import(line: u64) -> Command {
+    Command::Import {
+        list: ListId::new("list"),
+        campaign: CampaignId::new("demo"),
+        rows: vec![row(line, &[&format!("+861380013{line:04}")])],
+        source: "test".to_owned(),
+    }
+}
+
+#[test]
+fn everything_queued_is_committed_before_it_is_acknowledged_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new/foredial.db");
+    let (sink, facts) = mpsc::channel();
+    let store = Store::start(&path, move |id, fact| {
+        sink.send((id, fact.is_ok())).unwrap();
+    })
+    .unwrap();
+    let handle = store.handle();
+    let rules = Arc::new(Rules::of([demo()]));
+    handle
+        .submit(
+            0,
+            morning(),
+            Command::Configure {
+                rules: Arc::clone(&rules),
+            },
+        )
+        .unwrap();
+    let began = std::time::Instant::now();
+    for id in 1..=500 {
+        handle.submit(id, morning(), import(id)).unwrap();
+    }
+    let reader = handle.reader(rules).unwrap();
+    for id in 0..=500 {
+        assert_eq!(facts.recv().unwrap(), (id, true));
+        if id == 250 {
+            let events = reader.view(morning()).events_since(0, 1_000).unwrap();
+            assert!(events.len() >= 250, "{}", events.len());
+        }
+    }
+    // One fsync each would take seconds; a group takes few.
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(store);
+    assert!(matches!(
+        handle.submit(9, morning(), import(9)),
+        Err(Refused::Stopped(_))
+    ));
+    let again = Db::open(&Place::File(path)).unwrap();
+    let counts = again.view(morning()).state_counts().unwrap();
+    assert_eq!(counts[0].leads, 500);
+}
+
+#[test]
+fn a_command_that_fails_takes_back_only_itself() {
+    let mut house = House::new(vec![]);
+    let bad = Command::Step {
+        attempt: AttemptId(uuid::Uuid::from_u128(1)),
+        step: AttemptStep::Invited,
+    };
+    let batch = [
+        (house.now, import(1)),
+        (house.now, bad),
+        (house.now, import(2)),
+    ];
+    let answers = house
+        .db
+        .apply_batch(batch.iter().map(|(at, it)| (*at, it)))
+        .unwrap();
+    assert!(answers[0].is_ok() && answers[2].is_ok());
+    assert!(matches!(answers[1], Err(StoreError::NoSuchAttempt(_))));
+    assert_eq!(house.count("SELECT count(*) FROM leads"), 2);
+}
+
+#[test]
+fn commits_are_durable_and_logged_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::open(&Place::File(folder.path().join("foredial.db"))).unwrap();
+    let pragma = |name: &str| -> String {
+        let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+        db.connection()
+            .query_row(&sql, [], |row| row.get(0))
+            .unwrap()
+    };
+    assert_eq!(pragma("journal_mode"), "wal");
+    assert_eq!(pragma("synchronous"), "2", "FULL");
+    assert_eq!(pragma("foreign_keys"), "1");
+    let loose: i64 = db
+        .connection()
+        .query_row(
+            "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND type = 'table'
+             AND strict = 0 AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'refinery_%'",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(loose, 0, "every table of ours is STRICT");
+}
+
+#[test]
+fn a_database_in_use_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foredial.db");
+    let first = Db::open(&Place::File(path.clone())).unwrap();
+    let error = one_line(Db::open(&Place::File(path.clone())));
+    assert!(error.contains("in use by another foredial"), "{error}");
+    drop(first);
+    assert!(Db::open(&Place::File(path)).is_ok());
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foredial.db");
+    std::fs::write(
+        &path,
+        "this is a letter to my aunt, and not a database at all".repeat(50),
+    )
+    .unwrap();
+    let error = one_line(Db::open(&Place::File(path.clone())));
+    assert!(error.contains("is not a database"), "{error}");
+    assert!(
+        std::fs::read_to_string(&path)
+            .unwrap()
+            .starts_with("this is a letter")
+    );
+}
+
+#[test]
+fn a_damaged_database_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foredial.db");
+    drop(Db::open(&Place::File(path.clone())).unwrap());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    for byte in bytes.iter_mut().skip(200).take(middle) {
+        *byte = 0x5a;
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let error = one_line(Db::open(&Place::File(path)));
+    assert!(error.contains("foredial.db"), "{error}");
+    assert!(error.contains("restore it from a backup"), "{error}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let error = one_line(Db::open(&Place::File(
+        folder.path().join("file/foredial.db"),
+    )));
+    assert!(error.contains("cannot use the folder"), "{error}");
+}
+
+#[test]
+fn a_reader_cannot_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foredial.db");
+    assert!(
+        Reader::open(&path, Arc::default()).is_err(),
+        "nothing there yet"
+    );
+    let _db = Db::open(&Place::File(path.clone())).unwrap();
+    let reader = Reader::open(&path, Arc::default()).unwrap();
+    let writing = reader
+        .view(morning())
+        .0
+        .conn
+        .execute("DELETE FROM leads", []);
+    assert!(writing.is_err());
+}
+
+fn one_line<T>(result: Result<T, StoreError>) -> String {
+    let error = result.err().expect("an error").to_string();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    error
+}

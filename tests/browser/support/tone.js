@@ -1,0 +1,1 @@
+export { tone_wav } from '../../../web/mock/tone.mjs';
