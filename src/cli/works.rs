@@ -137,6 +137,11 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
         ),
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
+        phones: config
+            .phones
+            .iter()
+            .map(|phone| (phone.user.clone(), phone.password.reveal().to_owned()))
+            .collect(),
         agents: agents.collect(),
         campaigns: campaigns.collect(),
         epoch: uuid::Uuid::now_v7().to_string(),
