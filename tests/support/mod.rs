@@ -3,9 +3,13 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod agent;
+pub mod baresip;
 pub mod bench;
 pub mod browser;
+pub mod daemon;
+pub mod desk;
 pub mod ear;
 pub mod far_end;
 pub mod line;
+pub mod sipp;
 pub mod world;
