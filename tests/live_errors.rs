@@ -49,7 +49,7 @@ fn refuses_in_one_line(home: &Home) -> String {
 
 #[test]
 fn bad_toml_is_told_with_its_line_and_column() {
-    let home = Home::new(&Wish::default());
+    let home = Home::new(&Wish::nowhere());
     rewrite(&home, "[media]", "[media");
     let said = refused(&home.foredial(&["run"]));
     assert!(said.contains("foredial.toml:6:"), "{said}");
@@ -58,7 +58,7 @@ fn bad_toml_is_told_with_its_line_and_column() {
 
 #[test]
 fn a_taken_sip_port_is_told() {
-    let home = Home::new(&Wish::default());
+    let home = Home::new(&Wish::nowhere());
     let taken = UdpSocket::bind((home.ip, 0)).expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     rewrite(&home, ":5060", &format!(":{port}"));
@@ -72,7 +72,7 @@ fn a_taken_sip_port_is_told() {
 
 #[test]
 fn a_taken_http_port_is_told() {
-    let home = Home::new(&Wish::default());
+    let home = Home::new(&Wish::nowhere());
     let taken = TcpListener::bind((home.ip, 0)).expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     rewrite(&home, ":8080", &format!(":{port}"));
@@ -89,7 +89,7 @@ fn folders_that_cannot_be_used_are_told() {
         ("recordings", "/proc/recordings"),
         ("recordings", "foredial.toml"),
     ] {
-        let home = Home::new(&Wish::default());
+        let home = Home::new(&Wish::nowhere());
         rewrite(
             &home,
             "[media]",
@@ -104,7 +104,7 @@ fn folders_that_cannot_be_used_are_told() {
 #[test]
 fn a_folder_its_user_may_not_read_is_told() {
     use std::os::unix::fs::PermissionsExt;
-    let home = Home::new(&Wish::default());
+    let home = Home::new(&Wish::nowhere());
     let state = home.path().join("state");
     let allow = |mode| {
         std::fs::set_permissions(&state, PermissionsExt::from_mode(mode)).expect("it is ours");
@@ -126,7 +126,7 @@ fn a_folder_its_user_may_not_read_is_told() {
 
 #[test]
 fn a_database_that_is_none_is_told() {
-    let home = Home::new(&Wish::default());
+    let home = Home::new(&Wish::nowhere());
     std::fs::create_dir(home.path().join("state")).expect("the folder is ours");
     let database = home.path().join("state/foredial.db");
     std::fs::write(&database, "these are not pages of a database\n".repeat(200))
