@@ -111,7 +111,6 @@ impl Switch {
         call.phase = Phase::Answered { session };
         call.progress.answer(now.utc);
         let (attempt, agent, leg) = (call.attempt, call.agent.clone(), call.leg);
-        self.counters.answered += 1;
         if let Some(desk) = self.desk(&agent) {
             desk.agent.answered(now.utc);
         }
