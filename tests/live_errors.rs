@@ -50,9 +50,12 @@ fn refuses_in_one_line(home: &Home) -> String {
 #[test]
 fn bad_toml_is_told_with_its_line_and_column() {
     let home = Home::new(&Wish::nowhere());
-    rewrite(&home, "[media]", "[media");
+    rewrite(&home, "workers = 1", "workers = ");
     let said = refused(&home.foredial(&["run"]));
-    assert!(said.contains("foredial.toml:6:"), "{said}");
+    assert!(
+        said.contains("foredial.toml:8:") && said.contains("not TOML"),
+        "{said}"
+    );
     assert!(said.ends_with("foredial.toml: 1 error\n"), "{said}");
 }
 
