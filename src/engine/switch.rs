@@ -227,7 +227,7 @@ impl Switch {
                 token,
                 result,
             } => self.crm_fact(&agent, token, result),
-            Input::Drain => self.draining = true,
+            Input::Drain => self.drain(),
             Input::Shutdown => self.end_everything(now),
         }
         self.settle(now);

@@ -27,10 +27,10 @@ pub struct Home {
 }
 
 /// What a configuration says beyond the usual.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Wish {
     /// Where the trunk leads.
-    pub trunk: Option<SocketAddr>,
+    pub trunk: SocketAddr,
     /// Lines of `[[campaign]]`, over those of [`Wish::config`].
     pub campaign: &'static str,
 }
@@ -38,7 +38,7 @@ pub struct Wish {
 impl Wish {
     pub fn trunk(trunk: SocketAddr) -> Wish {
         Wish {
-            trunk: Some(trunk),
+            trunk,
             campaign: "",
         }
     }
@@ -48,24 +48,22 @@ impl Wish {
         self
     }
 
+    /// The trunk leads to a port where nobody is.
+    pub fn nowhere() -> Wish {
+        Wish::trunk(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)))
+    }
+
     fn config(&self, ip: Ipv4Addr) -> String {
-        let trunk = self.trunk.map_or(String::new(), |trunk| {
-            format!(
-                "[[trunk]]\nname = \"far\"\nservers = [\"{trunk}\"]\n\
-                 caller_id = \"+861066666666\"\n"
-            )
-        });
-        let trunks = if self.trunk.is_some() { "\"far\"" } else { "" };
+        let Wish { trunk, campaign } = self;
         format!(
             "[sip]\nlisten = \"{ip}:{SIP_PORT}\"\n\
              [http]\nlisten = \"{ip}:{HTTP_PORT}\"\ntls_listen = \"\"\n\
              [media]\nrtp_ports = \"10000-10199\"\nworkers = 1\n\
-             {trunk}\
+             [[trunk]]\nname = \"far\"\nservers = [\"{trunk}\"]\ncaller_id = \"+861066666666\"\n\
              [[agent]]\nid = \"agent1\"\nname = \"Li Wei\"\n\
-             [[campaign]]\nid = \"live\"\ntrunks = [{trunks}]\nhours = \"00:00-24:00\"\n\
-             time_zones = [\"Asia/Shanghai\"]\nmin_gap_s = 0\nwrap_up_unanswered_s = 2\n{}\n\
-             [[campaign.dispositions]]\nkey = \"sale\"\nlabel = \"Sale\"\naction = \"final\"\n",
-            self.campaign
+             [[campaign]]\nid = \"live\"\ntrunks = [\"far\"]\nhours = \"00:00-24:00\"\n\
+             time_zones = [\"Asia/Shanghai\"]\nmin_gap_s = 0\nwrap_up_unanswered_s = 2\n{campaign}\n\
+             [[campaign.dispositions]]\nkey = \"sale\"\nlabel = \"Sale\"\naction = \"final\"\n"
         )
     }
 }
@@ -101,9 +99,11 @@ impl Home {
     /// A command of the binary with this folder's configuration.
     pub fn foredial(&self, line: &[&str]) -> Output {
         let mut command = self.command();
+        let (verb, rest) = line.split_first().expect("a verb");
         command
-            .args(line)
+            .arg(verb)
             .args(["--config", "foredial.toml"])
+            .args(rest)
             .output()
             .expect("the binary runs")
     }
