@@ -563,7 +563,11 @@ impl Switch {
         self.start_recording(now, id);
         match self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
             Some(seat) => self.rejoin(now, id, seat),
-            None => self.agent_leg_gone(id),
+            // Her browser went while it rang: the customer hears music, and is recorded.
+            None => {
+                self.agent_leg_gone(id);
+                self.record_with(id, None);
+            }
         }
         self.step(attempt, AttemptStep::Bridged);
     }
@@ -759,7 +763,7 @@ impl Switch {
                     db: controls.volume_db as f32,
                 });
                 self.connect_ears(id, seat);
-                self.record_with(id, seat);
+                self.record_with(id, Some(seat));
             }
             Phase::Inviting { .. } if call.early_media => {
                 self.media(MediaCommand::Listen {
@@ -825,7 +829,7 @@ impl Switch {
         );
     }
 
-    fn record_with(&mut self, id: CallId, seat: LegId) {
+    fn record_with(&mut self, id: CallId, seat: Option<LegId>) {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
