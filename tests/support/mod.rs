@@ -5,7 +5,10 @@
 pub mod agent;
 pub mod bench;
 pub mod browser;
+pub mod churn;
 pub mod ear;
 pub mod far_end;
+pub mod floor;
 pub mod line;
+pub mod page;
 pub mod world;
