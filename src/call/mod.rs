@@ -1,4 +1,5 @@
-//! A customer call as the house sees it: legs, their states and how it ended.
-//! Knows neither SIP nor WebRTC.
+//! A customer call as the house sees it: how far it has come and how it ended. Knows neither SIP
+//! nor WebRTC.
 
+pub mod progress;
 pub mod result;

@@ -37,6 +37,7 @@ impl Demo {
         let mut config = place::demo(&self.dir)?;
         config.sip.listen = self.sip.unwrap_or_else(|| free_udp(config.sip.listen));
         config.http.listen = self.http.or_else(|| config.http.listen.map(free_tcp));
+        config.http.tls_listen = config.http.tls_listen.map(free_tcp);
         runtime()?.block_on(async {
             let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let no_port = |what: &str| {

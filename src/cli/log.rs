@@ -3,7 +3,8 @@
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-const USUAL: &str = "warn,foredial=info,security=info";
+/// `rtc_dtls` warns of each extension of TLS that a browser offers and it does not know.
+const USUAL: &str = "warn,foredial=info,security=info,rtc_dtls=error";
 
 pub(super) fn start() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(USUAL));

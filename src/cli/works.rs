@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::Failure;
 use super::archive::StoreArchive;
 use super::run::{Running, Works};
-use crate::config::{CampaignConfig, Config, FieldKind, TrunkConfig};
+use crate::config::{AgentConfig, CampaignConfig, Config, FieldKind, TrunkConfig};
 use crate::connector::crm::CrmClient;
 use crate::engine::driver::{CrmQuestion, FetchCrm, UDP_FLOW};
 use crate::engine::handle::Handle;
@@ -92,16 +92,22 @@ fn outward() -> IpAddr {
     asked.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }
 
+/// Where an agent works: in the campaigns she names, or in all of them when she names none.
+fn campaigns_of(agent: &AgentConfig, config: &Config) -> Vec<CampaignId> {
+    let every = config.campaigns.iter().map(|campaign| &campaign.id);
+    let named = agent.campaigns.iter();
+    match agent.campaigns.is_empty() {
+        true => every.map(|id| CampaignId::new(id)).collect(),
+        false => named.map(|id| CampaignId::new(id)).collect(),
+    }
+}
+
 fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> EngineConfig {
     let local = udp.local_addr();
     let sip = SocketAddr::new(sip_ip, local.port());
     let agents = config.agents.iter().map(|agent| {
         let id = AgentId::new(&agent.id);
-        let campaigns = agent
-            .campaigns
-            .iter()
-            .map(|id| CampaignId::new(id))
-            .collect();
+        let campaigns = campaigns_of(agent, config);
         let language = agent.language.as_str().to_owned();
         (
             id.clone(),
@@ -137,6 +143,11 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
         ),
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
+        phones: config
+            .phones
+            .iter()
+            .map(|phone| (phone.user.clone(), phone.password.reveal().to_owned()))
+            .collect(),
         agents: agents.collect(),
         campaigns: campaigns.collect(),
         epoch: uuid::Uuid::now_v7().to_string(),
@@ -257,4 +268,21 @@ fn crm(config: &Config) -> Result<FetchCrm, Failure> {
             handle.crm(agent, token, result).await;
         });
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_who_names_no_campaign_works_in_all_of_them() {
+        let text = "[[trunk]]\nname = \"t\"\nservers = [\"192.0.2.1:5060\"]\ncaller_id = \"+861066666666\"\n\
+            [[agent]]\nid = \"ana\"\n[[agent]]\nid = \"li\"\ncampaigns = [\"b\"]\n\
+            [[campaign]]\nid = \"a\"\ntrunks = [\"t\"]\n[[campaign]]\nid = \"b\"\ntrunks = [\"t\"]\n";
+        let config = crate::config::parse("foredial.toml", text, std::path::Path::new("."))
+            .expect("a good configuration");
+        let named = |at: usize| campaigns_of(&config.agents[at], &config);
+        assert_eq!(named(0), ["a", "b"].map(CampaignId::new));
+        assert_eq!(named(1), ["b"].map(CampaignId::new));
+    }
 }

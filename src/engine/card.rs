@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -27,6 +28,8 @@ pub struct Card {
     suggested: Option<PhoneId>,
     /// Answered; only the store's word is outstanding, so no deadline may answer it again.
     pub leaving: bool,
+    /// The store could not take the answer: no deadline answers again before then.
+    pub again_at: Option<Instant>,
     /// The attempt under this card when the switch started: its call is not here any more.
     pub before_restart: Option<AttemptView>,
     script: String,
@@ -50,6 +53,7 @@ impl Card {
             extensions_left: u8::try_from(reservation.extensions_left).unwrap_or(u8::MAX),
             suggested: reservation.suggested,
             leaving: false,
+            again_at: None,
             before_restart: reservation.attempt,
             script: script(&campaign, &lead),
             crm: if wants_crm { Crm::Loading } else { Crm::None },

@@ -205,8 +205,7 @@ impl Switch {
     fn mute(&mut self, now: Now, agent: &AgentId, on: bool) -> Result<(), Problem> {
         let seat = self.desks.get(agent).and_then(|desk| desk.seat.live_leg());
         let call = self.live_call_mut(agent)?;
-        call.controls.muted = on;
-        call.note_mute(now.utc, on);
+        call.progress.mute(on, now.utc);
         if let Some(leg) = seat {
             self.media(MediaCommand::Mute { leg, on });
         }
@@ -223,7 +222,7 @@ impl Switch {
             ));
         }
         let call = self.live_call_mut(agent)?;
-        call.controls.volume_db = db;
+        call.volume_db = db;
         let leg = call.leg;
         self.media(MediaCommand::Gain { leg, db: db as f32 });
         Ok(())

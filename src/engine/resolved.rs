@@ -24,6 +24,8 @@ pub struct EngineConfig {
     pub rtp_ports: (u16, u16),
     pub recordings: PathBuf,
     pub trunks: BTreeMap<TrunkId, Trunk>,
+    /// Desk phones that may register: user and password.
+    pub phones: Vec<(String, String)>,
     pub agents: BTreeMap<AgentId, AgentProfile>,
     pub campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
     /// Names this run of the process to pages.
@@ -41,8 +43,10 @@ pub struct Limits {
     pub seat_grace: Duration,
     /// A seat lost while the customer's phone still rings: then the dial is given up.
     pub ringing_seat_grace: Duration,
-    /// How often a READY agent without a card asks the store again.
+    /// A READY agent without a card asks the store again at the latest after this.
     pub ask_again: Duration,
+    /// How often leases are looked through for ones nobody answered or released.
+    pub expire_every: Duration,
     /// A failed write of an outcome is tried again after this.
     pub write_again: Duration,
 }
@@ -53,7 +57,8 @@ impl Default for Limits {
             desk_grace: Duration::from_secs(30),
             seat_grace: Duration::from_secs(20),
             ringing_seat_grace: Duration::from_secs(5),
-            ask_again: Duration::from_secs(2),
+            ask_again: Duration::from_secs(10),
+            expire_every: Duration::from_secs(30),
             write_again: Duration::from_secs(1),
         }
     }

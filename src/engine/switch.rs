@@ -10,17 +10,18 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::customer::Call;
+use super::call::Call;
 use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
 use super::writes::Write;
-use crate::id::{AgentId, AttemptId, CallId, LegId};
+use crate::id::{AgentId, AttemptId, CallId, LegId, TrunkId};
 use crate::net::port_pool::{PortPool, QUARANTINE};
 use crate::now::Now;
-use crate::sip::{self, Endpoint, Flow, SessionId, SipEvent};
+use crate::sip::{self, Algorithm, Endpoint, Flow, Secret, SessionId, SipEvent};
+use crate::stats::live::Totals;
 use crate::store;
 
 /// Names a command whose sender waits for an answer.
@@ -126,9 +127,19 @@ pub struct Switch {
     next_write: u64,
     next_leg: u64,
     workers: u64,
+    pub(super) trunks: HashMap<TrunkId, TrunkHealth>,
+    /// When leases are looked through next.
+    pub(super) expire_at: Instant,
     /// Answers to commands; they leave after the desks they are about.
     replies: Vec<Output>,
     out: VecDeque<Output>,
+}
+
+/// What our own dials tell of a trunk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TrunkHealth {
+    pub failures_in_a_row: u64,
+    pub last_failure: Option<String>,
 }
 
 /// Totals since the process started, for `/metrics` and tests.
@@ -136,15 +147,13 @@ pub struct Switch {
 pub struct Counters {
     pub dials: u64,
     pub denied: u64,
-    pub answered: u64,
-    pub ended: u64,
     pub recordings: u64,
     pub recordings_failed: u64,
     pub seats_taken: u64,
     pub seats_lost: u64,
     pub writes_failed: u64,
     pub orphans: u64,
-    pub results: BTreeMap<&'static str, u64>,
+    pub calls: Totals,
 }
 
 impl Switch {
@@ -154,6 +163,11 @@ impl Switch {
         let mut sip = Endpoint::new(config.endpoint.clone(), rng.random());
         for trunk in config.trunks.values() {
             sip.permit_source(trunk.peer.ip(), false);
+        }
+        for (user, password) in &config.phones {
+            let secret = Secret::Password(password.clone());
+            let order = vec![Algorithm::Sha256, Algorithm::Md5];
+            sip.set_phone(user.clone(), secret, order);
         }
         let desks = config
             .agents
@@ -177,6 +191,8 @@ impl Switch {
             next_write: 1,
             next_leg: 1,
             workers: workers.max(1) as u64,
+            trunks: HashMap::new(),
+            expire_at: now.instant + config.limits.expire_every,
             replies: Vec::new(),
             out: VecDeque::new(),
             config,
@@ -247,9 +263,14 @@ impl Switch {
         {
             return self.seat_invited(now, session, flow.id, user, &user_part(&request_uri), body);
         }
-        if let SipEvent::OrphanEnded { .. } = event {
-            self.counters.orphans += 1;
-            return;
+        match &event {
+            SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
+            SipEvent::Registered {
+                flow, expires_s, ..
+            } => {
+                tracing::info!(from = %flow.remote, expires_s, "a phone registered");
+            }
+            _ => {}
         }
         let Some(session) = session_of(&event) else {
             return;
@@ -341,7 +362,7 @@ impl Switch {
     }
 
     pub fn trunk_snapshot(&self) -> serde_json::Value {
-        let calls = |id: &crate::id::TrunkId| {
+        let calls = |id: &TrunkId| {
             self.calls
                 .values()
                 .filter(|call| !call.is_ended() && call.trunk.id == *id)
@@ -351,10 +372,14 @@ impl Switch {
             .trunks
             .values()
             .map(|trunk| {
+                let health = self.trunks.get(&trunk.id).cloned().unwrap_or_default();
                 serde_json::json!({
                     "id": trunk.id.as_str(),
                     "peer": trunk.peer.to_string(),
                     "calls": calls(&trunk.id),
+                    "calls_max": trunk.calls_max,
+                    "failures_in_a_row": health.failures_in_a_row,
+                    "last_failure": health.last_failure,
                 })
             })
             .collect()
@@ -363,6 +388,10 @@ impl Switch {
     /// Counts and states for people and tests; never read back.
     pub fn snapshot(&self) -> serde_json::Value {
         let sip = self.sip.snapshot();
+        let results = self.counters.calls.results.iter();
+        let results: BTreeMap<&str, u64> = results
+            .map(|(result, count)| (result.name(), *count))
+            .collect();
         serde_json::json!({
             "agents": self.desks.iter().map(|(id, desk)| serde_json::json!({
                 "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
@@ -375,21 +404,23 @@ impl Switch {
                     + sip.transactions.server_invite + sip.transactions.server,
             },
             "legs": self.legs.len(),
+            "registrations": sip.bindings,
             "rtp_ports_in_use": self.ports.counts().in_use,
             "writes_pending": self.writes.len() + self.write_again.len(),
             "draining": self.draining,
             "counters": {
                 "dials": self.counters.dials,
                 "denied": self.counters.denied,
-                "answered": self.counters.answered,
-                "ended": self.counters.ended,
+                "answered": self.counters.calls.answered,
+                "ended": self.counters.calls.ended,
+                "talk_ms": self.counters.calls.talk_ms,
                 "recordings": self.counters.recordings,
                 "recordings_failed": self.counters.recordings_failed,
                 "seats_taken": self.counters.seats_taken,
                 "seats_lost": self.counters.seats_lost,
                 "writes_failed": self.counters.writes_failed,
                 "orphans": self.counters.orphans,
-                "results": self.counters.results,
+                "results": results,
             },
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::customer::Phase;
+use super::call::Phase;
 use super::desk::Ask;
 use super::switch::Switch;
 use super::writes::{AfterCard, Answer, Write};
@@ -37,7 +37,9 @@ impl Switch {
         });
         let writes = self.write_again.iter().map(|(at, ..)| (*at, "write again"));
         let sip = self.sip.poll_timeout();
+        let expire = Some((self.expire_at, "leases"));
         desks
+            .chain(expire)
             .chain(calls)
             .chain(writes)
             .chain(sip)
@@ -58,6 +60,7 @@ impl Switch {
             }
         }
         self.ring_limits(now);
+        self.expire_leases(now);
         self.write_again(now);
         self.settle(now);
     }
@@ -71,10 +74,10 @@ impl Switch {
         if let Some(desk) = self.desks.get(agent) {
             deadlines[0] = match *desk.agent.state() {
                 State::Previewing { deadline, .. } if !desk.leaving() => {
-                    Some((at(now, deadline), Due::Preview))
+                    Some((desk.not_before(at(now, deadline)), Due::Preview))
                 }
                 State::WrapUp { deadline } if !desk.leaving() => {
-                    Some((at(now, deadline), Due::WrapUp))
+                    Some((desk.not_before(at(now, deadline)), Due::WrapUp))
                 }
                 _ => None,
             };
@@ -137,7 +140,7 @@ impl Switch {
         let Some(call) = self.live_call(agent) else {
             return;
         };
-        let (id, alerted) = (call.id, call.ringing.is_some());
+        let (id, alerted) = (call.id, call.progress.has_alerted());
         match call.phase {
             Phase::Answered { .. } => {
                 self.hang_up_customer(
@@ -145,11 +148,18 @@ impl Switch {
                     id,
                     CallResult::Connected,
                     "the agent did not come back",
+                    store::EndedBy::System,
                 );
             }
             _ => {
                 let result = CallResult::from_final(487, None, alerted, Some(CancelledBy::Agent));
-                self.hang_up_customer(now, id, result, "the agent's browser was closed");
+                self.hang_up_customer(
+                    now,
+                    id,
+                    result,
+                    "the agent's browser was closed",
+                    store::EndedBy::Agent,
+                );
             }
         }
     }
@@ -201,11 +211,19 @@ impl Switch {
             .calls
             .values()
             .filter(|call| matches!(call.phase, Phase::Inviting { ring_until, .. } if ring_until <= now.instant))
-            .map(|call| (call.id, call.ringing.is_some()))
+            .map(|call| (call.id, call.progress.has_alerted()))
             .collect();
         for (id, alerted) in over {
             let result = CallResult::from_final(487, None, alerted, Some(CancelledBy::RingLimit));
-            self.hang_up_customer(now, id, result, "ring limit");
+            self.hang_up_customer(now, id, result, "ring limit", store::EndedBy::System);
+        }
+    }
+
+    /// The switch gives cards back in time by itself; this is for leases it does not know of.
+    fn expire_leases(&mut self, now: Now) {
+        if self.expire_at <= now.instant {
+            self.expire_at = now.instant + self.config.limits.expire_every;
+            self.write(Write::Expire, store::Command::ExpireReservations);
         }
     }
 
@@ -237,14 +255,20 @@ impl Switch {
             .calls
             .values()
             .filter(|call| !call.is_ended())
-            .map(|call| (call.id, call.is_answered(), call.ringing.is_some()))
+            .map(|call| (call.id, call.is_answered(), call.progress.has_alerted()))
             .collect();
         for (id, answered, alerted) in live {
             let result = match answered {
                 true => CallResult::Connected,
                 false => CallResult::from_final(487, None, alerted, Some(CancelledBy::Agent)),
             };
-            self.hang_up_customer(now, id, result, "the switch was stopped");
+            self.hang_up_customer(
+                now,
+                id,
+                result,
+                "the switch was stopped",
+                store::EndedBy::System,
+            );
         }
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.sip.hang_up(now, session, Some("SIP;text=\"stopped\""));
@@ -253,6 +277,12 @@ impl Switch {
 }
 
 impl super::desk::Desk {
+    /// A deadline, put off while the store cannot take the card's answer.
+    fn not_before(&self, deadline: Instant) -> Instant {
+        let again = self.card.as_ref().and_then(|card| card.again_at);
+        again.map_or(deadline, |again| again.max(deadline))
+    }
+
     /// Its card has been answered and only the store's word is outstanding.
     fn leaving(&self) -> bool {
         self.card.as_ref().is_some_and(|card| card.leaving)

@@ -2,9 +2,10 @@
 //! an outcome stays until the store has it on disk.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::card::Card;
-use super::desk::{Ask, Waiting};
+use super::desk::{Ask, Desk, Waiting};
 use super::driver::CrmQuestion;
 use super::handle::Problem;
 use super::resolved::Text;
@@ -17,6 +18,9 @@ use crate::now::{Now, UtcMs};
 use crate::sip::SessionId;
 use crate::store::fact::{NothingToDial, Reservation};
 use crate::store::{self, Fact, StoreError};
+
+/// The shortest pause between two questions for a card.
+const ASK_AGAIN_MIN: Duration = Duration::from_millis(200);
 
 /// A command the store has been given, and whom its answer concerns.
 pub(super) enum Write {
@@ -43,6 +47,8 @@ pub(super) enum Write {
         reply: ReplyId,
     },
     Step,
+    /// Leases that nobody answered go back.
+    Expire,
     /// The answer's row: its ACK waits for it.
     Answered {
         session: SessionId,
@@ -117,7 +123,7 @@ impl Switch {
                 },
                 Fact::Refused { rule, detail },
             ) => {
-                self.stay(&agent, token);
+                self.stay(now, &agent, token);
                 if let Some(reply) = reply {
                     self.reply(reply, Err(refused(rule, detail)));
                 }
@@ -173,7 +179,17 @@ impl Switch {
                     self.settle_reply(reply);
                 }
             }
-            (Write::Step | Write::Outcome { .. } | Write::Reserve { .. }, _) => {}
+            (Write::Expire, Fact::Expired { released, .. }) => {
+                for lease in released {
+                    let after = AfterCard::NotReady(Reason::PREVIEW_TIMEOUT);
+                    self.card_left(now, &lease.agent, lease.token, after);
+                }
+            }
+            (Write::Reserve { agent, .. }, fact) => {
+                tracing::error!(%agent, ?fact, "no card, and no reason for it");
+                self.ask_later(now, &agent);
+            }
+            (Write::Step | Write::Outcome { .. } | Write::Expire, _) => {}
         }
     }
 
@@ -193,19 +209,14 @@ impl Switch {
             )
         };
         match write {
-            Write::Reserve { agent, .. } => {
-                let again = now.instant + self.config.limits.ask_again;
-                if let Some(desk) = self.desk(&agent) {
-                    desk.ask = Ask::AgainAt(again);
-                }
-            }
+            Write::Reserve { agent, .. } => self.ask_later(now, &agent),
             Write::LeaveCard {
                 agent,
                 token,
                 reply,
                 ..
             } => {
-                self.stay(&agent, token);
+                self.stay(now, &agent, token);
                 if let Some(reply) = reply {
                     self.reply(reply, Err(problem()));
                 }
@@ -216,7 +227,7 @@ impl Switch {
                 reply,
                 ..
             } => {
-                self.stay(&agent, token);
+                self.stay(now, &agent, token);
                 if let Some(reply) = reply {
                     self.reply(reply, Err(problem()));
                 }
@@ -227,7 +238,7 @@ impl Switch {
             Write::Begin { call } => self.dial_refused(now, call, problem()),
             // The call goes on; a store that cannot write is an alarm, not a hang-up.
             Write::Answered { session } => self.sip.acknowledge(now, session, None),
-            Write::Step => {}
+            Write::Step | Write::Expire => {}
             Write::Outcome { command } => {
                 let at = now.instant + self.config.limits.write_again;
                 let again = Write::Outcome {
@@ -284,7 +295,12 @@ impl Switch {
     }
 
     fn nothing_to_dial(&mut self, now: Now, agent: &AgentId, nothing: &NothingToDial) {
-        let again = now.instant + self.config.limits.ask_again;
+        // At the moment the first lead is due, when that is near.
+        let latest = self.config.limits.ask_again;
+        let due = nothing
+            .earliest
+            .map(|at| Duration::from_millis(at.ms_since(now.utc)));
+        let again = now.instant + due.map_or(latest, |due| due.clamp(ASK_AGAIN_MIN, latest));
         let Some(desk) = self.desk(agent) else { return };
         if *desk.agent.state() != State::Ready {
             desk.ask = Ask::Idle;
@@ -292,6 +308,13 @@ impl Switch {
         }
         desk.ask = Ask::AgainAt(again);
         desk.waiting = Some(waiting_for(nothing));
+    }
+
+    fn ask_later(&mut self, now: Now, agent: &AgentId) {
+        let again = now.instant + self.config.limits.ask_again;
+        if let Some(desk) = self.desk(agent) {
+            desk.ask = Ask::AgainAt(again);
+        }
     }
 
     fn extended(
@@ -310,6 +333,10 @@ impl Switch {
                 let left = u8::try_from(extensions_left).unwrap_or(u8::MAX);
                 if let Some(desk) = self.desk(agent) {
                     desk.agent.extend(life.deadline, left);
+                    if let Some(card) = desk.card.as_mut().filter(|card| card.token == token) {
+                        card.life = life;
+                        card.extensions_left = left;
+                    }
                 }
                 Ok(())
             }
@@ -337,6 +364,21 @@ impl Switch {
             }
         }
         self.ask_for_card(now, agent);
+        self.lead_freed(now, agent);
+    }
+
+    /// A lead may be had again: of the agents who wait for one, the longest READY asks now.
+    fn lead_freed(&mut self, now: Now, not: &AgentId) {
+        let waiting = |desk: &Desk| matches!(desk.ask, Ask::AgainAt(_));
+        let longest = self
+            .desks
+            .iter()
+            .filter(|(agent, desk)| *agent != not && waiting(desk))
+            .min_by_key(|(_, desk)| desk.agent.since())
+            .map(|(agent, _)| agent.clone());
+        if let Some(desk) = longest.and_then(|agent| self.desk(&agent)) {
+            desk.ask = Ask::AgainAt(now.instant);
+        }
     }
 
     pub(super) fn write_disposition(
@@ -375,7 +417,7 @@ impl Switch {
     fn disposed(&mut self, now: Now, agent: &AgentId, token: FenceToken, automatic: bool) {
         let answered = self
             .call_on_desk(agent)
-            .is_some_and(|call| call.answered.is_some());
+            .is_some_and(|call| call.progress.answered_at().is_some());
         let Some(desk) = self.desk(agent) else { return };
         let Some(card) = desk.card.take_if(|card| card.token == token) else {
             return;
@@ -398,11 +440,13 @@ impl Switch {
     }
 
     /// The store could not write: the card stays as it was.
-    fn stay(&mut self, agent: &AgentId, token: FenceToken) {
+    fn stay(&mut self, now: Now, agent: &AgentId, token: FenceToken) {
+        let again = now.instant + self.config.limits.write_again;
         if let Some(card) = self.desk(agent).and_then(|desk| desk.card.as_mut())
             && card.token == token
         {
             card.leaving = false;
+            card.again_at = Some(again);
         }
     }
 
@@ -434,7 +478,7 @@ impl Switch {
             },
             command,
         );
-        self.mark_recording(call, super::customer::Recording::Done);
+        self.mark_recording(call, super::call::Recording::Done);
     }
 
     pub(super) fn recording_failed(&mut self, call: CallId, reason: &str) {
@@ -450,10 +494,10 @@ impl Switch {
             },
             command,
         );
-        self.mark_recording(call, super::customer::Recording::Failed);
+        self.mark_recording(call, super::call::Recording::Failed);
     }
 
-    fn mark_recording(&mut self, call: CallId, recording: super::customer::Recording) {
+    fn mark_recording(&mut self, call: CallId, recording: super::call::Recording) {
         if let Some(call) = self.calls.get_mut(&call) {
             call.recording = recording;
             let agent = call.agent.clone();

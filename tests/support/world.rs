@@ -32,6 +32,7 @@ const START: UtcMs = UtcMs(1_794_967_200_000);
 pub const TRUNK: &str = "127.0.0.9:5060";
 pub const SWITCH: &str = "127.0.0.1:5060";
 
+#[allow(clippy::enum_variant_names, reason = "each says at whom it arrives")]
 enum Arrival {
     AtSwitch(Input),
     AtFarEnd(Vec<u8>),
@@ -592,6 +593,7 @@ fn config() -> EngineConfig {
         rtp_ports: (10_000, 10_999),
         recordings: PathBuf::from("recordings"),
         trunks: BTreeMap::from([(trunk.id.clone(), trunk)]),
+        phones: vec![],
         agents: agents.collect(),
         campaigns: BTreeMap::from([(campaign, Arc::new(shown))]),
         epoch: "world".to_owned(),

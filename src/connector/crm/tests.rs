@@ -63,10 +63,7 @@ fn app() -> Router {
             get(|| async { " ".repeat(BODY_BYTES_MAX + 1) }),
         )
         .route("/customers/garbage", get(|| async { "<html>" }))
-        .route(
-            "/customers/slow",
-            get(|| std::future::pending::<&'static str>()),
-        )
+        .route("/customers/slow", get(std::future::pending::<&'static str>))
         .route(
             "/customers/broken",
             get(|| async { StatusCode::BAD_GATEWAY }),

@@ -1,0 +1,139 @@
+//! One attempt's call as the switch keeps it, and as people are shown it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::resolved::{Campaign, Trunk};
+use super::switch::ReplyId;
+use crate::call::progress::Progress;
+use crate::call::result::CallResult;
+use crate::id::{AgentId, AttemptId, CallId, FenceToken, LegId, PhoneId};
+use crate::now::UtcMs;
+use crate::sdp::negotiate::Negotiation;
+use crate::sip::{InvitePlan, SessionId};
+use crate::store::Spans;
+
+/// One attempt's call. It stays on the desk, ended, until its card is disposed of.
+pub(super) struct Call {
+    pub id: CallId,
+    pub attempt: AttemptId,
+    pub agent: AgentId,
+    pub token: FenceToken,
+    pub phone: PhoneId,
+    pub key: String,
+    pub campaign: Arc<Campaign>,
+    pub trunk: Trunk,
+    pub leg: LegId,
+    pub port: u16,
+    pub phase: Phase,
+    pub progress: Progress,
+    /// How loud the agent hears the customer.
+    pub volume_db: i32,
+    pub recording: Recording,
+    /// The INVITE's identity in its stored form.
+    pub plan: String,
+    /// Offers and answers on the trunk's side.
+    pub sdp: Negotiation,
+}
+
+pub(super) enum Phase {
+    /// The attempt's row is being committed; nothing has left yet.
+    Committing {
+        plan: Box<InvitePlan>,
+        reply: ReplyId,
+        given_up: bool,
+    },
+    /// INVITE sent. The ring limit runs.
+    Inviting {
+        session: SessionId,
+        ring_until: Instant,
+    },
+    /// The customer is on the line.
+    Answered {
+        session: SessionId,
+    },
+    Ended {
+        result: CallResult,
+        detail: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Recording {
+    Off,
+    Running { path: PathBuf },
+    Done,
+    Failed,
+}
+
+impl Call {
+    pub fn session(&self) -> Option<SessionId> {
+        match self.phase {
+            Phase::Inviting { session, .. } | Phase::Answered { session } => Some(session),
+            Phase::Committing { .. } | Phase::Ended { .. } => None,
+        }
+    }
+
+    pub fn is_answered(&self) -> bool {
+        matches!(self.phase, Phase::Answered { .. })
+    }
+
+    pub fn is_recording(&self) -> bool {
+        matches!(self.recording, Recording::Running { .. })
+    }
+
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// What its steps do not tell of the call's time.
+    pub fn spans(&self) -> Spans {
+        Spans {
+            hold_ms: self.progress.hold_ms(),
+            mute_ms: self.progress.mute_ms(),
+            early_media: self.progress.early_media,
+        }
+    }
+
+    /// As a page shows it.
+    pub fn picture(&self) -> Value {
+        let (result, detail) = match &self.phase {
+            Phase::Ended { result, detail } => (Some(result.name()), Some(detail.as_str())),
+            _ => (None, None),
+        };
+        let progress = &self.progress;
+        let ms = |at: Option<UtcMs>| at.map(|at| at.0);
+        json!({
+            "id": self.id.to_string(),
+            "phone": self.phone.0,
+            "state": self.progress.state().name(),
+            "started_ms": self.progress.created.0,
+            "ringing_ms": ms(progress.ringing_at()),
+            "answered_ms": ms(progress.answered_at()),
+            "ended_ms": ms(progress.ended_at()),
+            "muted": progress.is_muted(),
+            "held": progress.is_held(),
+            "volume_db": self.volume_db,
+            "recording": self.is_recording() && !self.is_ended(),
+            "recording_failed": self.recording == Recording::Failed,
+            "recording_ready": self.recording == Recording::Done,
+            "result": result,
+            "detail": detail,
+        })
+    }
+
+    /// For people who look at the whole switch: no number, no name.
+    pub fn summary(&self) -> Value {
+        json!({
+            "id": self.id.to_string(),
+            "agent": self.agent.as_str(),
+            "campaign": self.campaign.id.as_str(),
+            "trunk": self.trunk.id.as_str(),
+            "state": self.progress.state().name(),
+            "started_ms": self.progress.created.0,
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! The end of a call: whoever comes first decides the one result, and everything the call held
+//! is given back.
+
+use std::time::Duration;
+
+use super::call::{Call, Phase};
+use super::commands::no_call;
+use super::handle::Problem;
+use super::media_worker::{MediaCommand, Source};
+use super::resolved::Trunk;
+use super::switch::Switch;
+use super::writes::Write;
+use crate::agent::seat::Seat;
+use crate::call::result::{CallResult, CancelledBy};
+use crate::id::{AgentId, CallId};
+use crate::now::Now;
+use crate::store;
+
+/// How a call came to its end, as the network and the agent told it.
+pub(super) struct Ending {
+    pub result: CallResult,
+    pub detail: String,
+    pub status: Option<u16>,
+    pub q850: Option<u16>,
+    pub by: store::EndedBy,
+}
+
+impl Switch {
+    pub(super) fn agent_hangs_up(&mut self, now: Now, agent: &AgentId) -> Result<(), Problem> {
+        let call = self.live_call_mut(agent)?;
+        let id = call.id;
+        match &mut call.phase {
+            Phase::Committing { given_up, .. } => *given_up = true,
+            Phase::Inviting { .. } => {
+                let (status, alerted) = (487, call.progress.has_alerted());
+                let result =
+                    CallResult::from_final(status, None, alerted, Some(CancelledBy::Agent));
+                self.hang_up_customer(
+                    now,
+                    id,
+                    result,
+                    "given up by the agent",
+                    store::EndedBy::Agent,
+                );
+            }
+            Phase::Answered { .. } => {
+                self.hang_up_customer(now, id, CallResult::Connected, "", store::EndedBy::Agent);
+            }
+            Phase::Ended { .. } => return Err(no_call()),
+        }
+        Ok(())
+    }
+
+    /// Ends the far leg from our side, whatever state it is in, with the result as judged here.
+    pub(super) fn hang_up_customer(
+        &mut self,
+        now: Now,
+        id: CallId,
+        result: CallResult,
+        detail: &str,
+        by: store::EndedBy,
+    ) {
+        if let Some(session) = self.calls.get(&id).and_then(Call::session) {
+            // What the far end still has to say about this session concerns nobody any more.
+            self.sessions.remove(&session);
+            self.sip.hang_up(now, session, None);
+        }
+        self.finish(now, id, Ending::ours(result, detail.to_owned(), by));
+    }
+
+    /// One result for each call: the first ending wins, whatever else is on its way.
+    pub(super) fn finish(&mut self, now: Now, id: CallId, ending: Ending) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        if call.is_ended() {
+            return;
+        }
+        let answered = call.is_answered();
+        call.progress.end(now.utc);
+        call.phase = Phase::Ended {
+            result: ending.result,
+            detail: ending.detail.clone(),
+        };
+        let (leg, port, agent) = (call.leg, call.port, call.agent.clone());
+        let limit = match answered {
+            true => call.campaign.rules.wrap_up.answered_ms,
+            false => call.campaign.rules.wrap_up.unanswered_ms,
+        };
+        let command = store::Command::Finish {
+            attempt: call.attempt,
+            result: ending.result,
+            status: ending.status,
+            q850: ending.q850,
+            ended_by: ending.by,
+            spans: call.spans(),
+        };
+        let recording = call.is_recording();
+        let trunk = call.trunk.clone();
+        let progress = call.progress.clone();
+        self.counters.calls.add(&progress, ending.result);
+        self.note_trunk(&trunk, &ending);
+        self.write(
+            Write::Outcome {
+                command: Box::new(command.clone()),
+            },
+            command,
+        );
+        if recording {
+            self.media(MediaCommand::StopRecording { call: id });
+        }
+        self.legs.remove(&leg);
+        self.media(MediaCommand::CloseLeg { leg });
+        self.ports.release(port, now.instant);
+        if let Some(seat) = self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
+            self.media(MediaCommand::Mute {
+                leg: seat,
+                on: false,
+            });
+            self.media(MediaCommand::Listen {
+                leg: seat,
+                to: Source::Silence,
+            });
+        }
+        if let Some(desk) = self.desk(&agent) {
+            desk.agent
+                .wrap_up(now.utc.plus(Duration::from_millis(limit)), now.utc);
+            if matches!(desk.seat, Seat::Lost { .. }) {
+                desk.seat = Seat::Absent;
+            }
+        }
+    }
+
+    /// A trunk that fails says so once a failure, in the log and in `ctl trunks`; any other word
+    /// from the far end shows that it works.
+    fn note_trunk(&mut self, trunk: &Trunk, ending: &Ending) {
+        let health = self.trunks.entry(trunk.id.clone()).or_default();
+        match ending.result {
+            CallResult::TrunkFailure => {
+                health.failures_in_a_row += 1;
+                health.last_failure = Some(ending.detail.clone());
+                let (detail, in_a_row) = (&ending.detail, health.failures_in_a_row);
+                tracing::warn!(trunk = %trunk.id, peer = %trunk.peer, detail, in_a_row, "trunk failure");
+            }
+            CallResult::AgentCancelled | CallResult::SystemFailure => {}
+            _ => health.failures_in_a_row = 0,
+        }
+    }
+}
+
+impl Ending {
+    pub fn ours(result: CallResult, detail: String, by: store::EndedBy) -> Ending {
+        Ending {
+            result,
+            detail,
+            status: None,
+            q850: None,
+            by,
+        }
+    }
+}
