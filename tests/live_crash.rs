@@ -183,9 +183,15 @@ impl Crash {
             EndedBy::CallerBye => answered,
             _ => false,
         };
-        assert!(right, "{}: {by:?}, {:#?}", self.moment, self.carrier.journal());
+        assert!(
+            right,
+            "{}: {by:?}, {:#?}",
+            self.moment,
+            self.carrier.journal()
+        );
         let journal = self.carrier.journal();
-        let acked = |entry: &Entry| matches!(&entry.what, What::Received { method, .. } if method == "ACK");
+        let acked =
+            |entry: &Entry| matches!(&entry.what, What::Received { method, .. } if method == "ACK");
         assert!(journal.iter().any(acked), "{}", self.moment);
     }
 

@@ -282,7 +282,11 @@ async fn audio_flows_both_ways_with_baresip() {
 
     // What the customer heard: her tone, silence, her tone, music, her tone.
     let complete = || matches!(phone.heard().as_deref(), Ok([file]) if hound::WavReader::open(file).is_ok_and(|wave| wave.duration() > 8_000 * 8));
-    assert!(holds(Duration::from_secs(5), complete).await, "{}", phone.log());
+    assert!(
+        holds(Duration::from_secs(5), complete).await,
+        "{}",
+        phone.log()
+    );
     let files = phone.heard().expect("its folder is there");
     let mut wave = hound::WavReader::open(&files[0]).expect("a complete file");
     let samples: Vec<i16> = wave.samples::<i16>().filter_map(Result::ok).collect();

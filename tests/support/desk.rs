@@ -102,7 +102,10 @@ impl Desk {
         let seen = tokio::time::timeout(limit, shown.wait_for(|desk| looks(desk))).await;
         match seen {
             Ok(Ok(desk)) => desk.clone(),
-            Ok(Err(_)) => panic!("the page was closed while waiting for {what}: {:#}", self.now()),
+            Ok(Err(_)) => panic!(
+                "the page was closed while waiting for {what}: {:#}",
+                self.now()
+            ),
             Err(_) => panic!("never came: {what}; the desk shows {:#}", self.now()),
         }
     }
