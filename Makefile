@@ -1,5 +1,5 @@
-# make demo   builds Foredial and runs it with its own carrier, CRM, campaign and leads
-# make test   everything that must be green before a change goes in
+# make demo         builds Foredial and runs it with its own carrier, CRM, campaign and leads
+# make test         everything that must be green before a change goes in
 # make crash        kill -9 at N moments of a call (100 unless told), each followed by a start and a judgement
 # make soak         ten minutes (SOAK_MINUTES) of churn on twenty seats; nothing may be left behind
 # make bench-click  from the click on Call to the INVITE on the wire, with twenty recorded calls up

@@ -17,7 +17,7 @@ use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
 use super::writes::Write;
-use crate::id::{AgentId, AttemptId, CallId, LegId, TrunkId};
+use crate::id::{AgentId, CallId, LegId, TrunkId};
 use crate::net::port_pool::{PortPool, QUARANTINE};
 use crate::now::Now;
 use crate::sip::{self, Algorithm, Endpoint, Flow, Secret, SessionId, SipEvent};
@@ -112,7 +112,6 @@ pub struct Switch {
     pub(super) sip: Endpoint,
     pub(super) desks: BTreeMap<AgentId, Desk>,
     pub(super) calls: HashMap<CallId, Call>,
-    pub(super) attempts: HashMap<AttemptId, CallId>,
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
     /// Seat legs whose INVITE has been accepted.
@@ -180,7 +179,6 @@ impl Switch {
             sip,
             desks,
             calls: HashMap::new(),
-            attempts: HashMap::new(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),

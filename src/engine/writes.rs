@@ -433,8 +433,8 @@ impl Switch {
         } else {
             desk.agent.card_done(now.utc);
         }
-        if let Some(call) = call.and_then(|call| self.calls.remove(&call)) {
-            self.attempts.remove(&call.attempt);
+        if let Some(call) = call {
+            self.calls.remove(&call);
         }
         self.ask_for_card(now, agent);
     }
