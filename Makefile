@@ -49,7 +49,7 @@ web: web/node_modules/.package-lock.json
 
 # The pages in a real browser, against the real daemon.
 browser: tests/browser/node_modules/.package-lock.json
-	cargo build --locked
+	cargo build --locked --bin foredial --example carrier
 	cd tests/browser && FOREDIAL_BIN="$(CARGO_TARGET_DIR)/debug/foredial" npm test --silent
 
 # A quarter each: at the click, while it rings, as the customer picks up, in mid-call.

@@ -1,7 +1,7 @@
 //! The built-in CRM: customers made up from their numbers, over plain HTTP on loopback.
 //!
-//! `GET /customers/{external_id}` answers for L0001 … L0200, odd ones Chinese, even ones English,
-//! the same on every run. `?delay_ms=` answers late, `?fail=` wrongly (see [`Fault`]).
+//! `GET /customers/{external_id}` answers for L0001 … L0200, the demo's leads, each in its own
+//! language, the same on every run. `?delay_ms=` answers late, `?fail=` wrongly (see [`Fault`]).
 
 use std::io;
 use std::net::SocketAddr;
@@ -178,9 +178,9 @@ async fn fail(fault: Fault) -> Response {
 #[derive(Debug, PartialEq, Serialize)]
 struct Customer {
     external_id: String,
-    name: &'static str,
-    company: &'static str,
-    language: &'static str,
+    name: String,
+    company: String,
+    language: String,
     tier: &'static str,
     since: String,
     balance: Money,
@@ -213,41 +213,25 @@ struct Ticket {
     open: bool,
 }
 
-const NAMES: [[&str; 10]; 2] = [
-    [
-        "Alice Martin",
-        "Robert Hughes",
-        "Chloe O'Brien",
-        "Samuel Price",
-        "Hannah Weiss",
-        "Oliver Grant",
-        "Nadia Rahman",
-        "Thomas Lindqvist",
-        "Grace Palmer",
-        "Victor Moreau",
-    ],
-    [
-        "王芳", "李伟", "张敏", "刘洋", "陈静", "杨磊", "赵丽", "黄强", "周婷", "吴昊",
-    ],
-];
-const COMPANIES: [[&str; 6]; 2] = [
-    [
-        "Northgate Tools",
-        "Bluewater Travel",
-        "Ash & Elm Furniture",
-        "Pioneer Optics",
-        "Harbour Foods",
-        "Summit Print",
-    ],
-    [
-        "江南贸易",
-        "海蓝科技",
-        "青山物流",
-        "明远医疗",
-        "新叶食品",
-        "华章文化",
-    ],
-];
+/// The demo's leads: this CRM knows the same people by the same names.
+const LEADS: &[u8] = include_bytes!("../../config/demo/leads.csv");
+
+/// A row of [`LEADS`], as far as a CRM cares.
+#[derive(Deserialize)]
+struct Lead {
+    external_id: String,
+    name: String,
+    company: String,
+    language: String,
+}
+
+impl Lead {
+    fn of(external_id: &str) -> Option<Lead> {
+        let rows = csv::Reader::from_reader(LEADS).into_deserialize::<Lead>();
+        rows.flatten().find(|lead| lead.external_id == external_id)
+    }
+}
+
 const PRODUCTS: [[&str; 5]; 2] = [
     [
         "Fibre 500",
@@ -288,8 +272,9 @@ impl Customer {
         if !(1..=CUSTOMERS_MAX).contains(&number) {
             return None;
         }
+        let lead = Lead::of(external_id)?;
         let mut dice = Dice(number);
-        let tongue = (number % 2) as usize;
+        let tongue = usize::from(lead.language == "zh");
         let currency = ["USD", "CNY"][tongue];
         let orders = (0..dice.roll(5))
             .map(|_| Order::any(&mut dice, tongue, currency))
@@ -299,9 +284,9 @@ impl Customer {
             .collect();
         Some(Customer {
             external_id: external_id.to_owned(),
-            name: dice.pick(&NAMES[tongue]),
-            company: dice.pick(&COMPANIES[tongue]),
-            language: ["en", "zh"][tongue],
+            name: lead.name,
+            company: lead.company,
+            language: lead.language,
             tier: dice.pick(&TIERS[tongue]),
             since: dice.date(2015, 9),
             balance: dice.money(400_000, currency),
@@ -395,7 +380,8 @@ mod tests {
             let id = format!("L{number:04}");
             let customer = Customer::of(&id).expect("within the range");
             assert_eq!(Some(&customer), Customer::of(&id).as_ref());
-            assert_eq!(customer.language == "zh", number % 2 == 1);
+            let chinese = TIERS[1].contains(&customer.tier);
+            assert_eq!(customer.language == "zh", chinese, "{id}");
         }
         for nobody in ["L0000", "L0201", "L1", "0001", "L00x1", "l0001", ""] {
             assert_eq!(Customer::of(nobody), None, "{nobody}");
@@ -408,7 +394,7 @@ mod tests {
             .filter_map(|n| Customer::of(&format!("L{n:04}")))
             .map(|c| c.name)
             .collect();
-        assert_eq!(names.len(), 20);
+        assert!(names.len() > 100, "{}", names.len());
         let with_orders = (1..=CUSTOMERS_MAX)
             .filter_map(|n| Customer::of(&format!("L{n:04}")))
             .filter(|customer| !customer.orders.is_empty())

@@ -142,6 +142,15 @@ describe('the card', () => {
     assert.equal(mock.desk.suppressed, 1);
   });
 
+  test('the number of a reason counts at once, before the list is there to be seen', async () => {
+    await preview();
+    await desk.page.evaluate(() => {
+      for (const key of ['s', '2']) document.body.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+    });
+    await desk.state('ready');
+    assert.equal(mock.desk.skipped, 'language');
+  });
+
   test('text from outside stays text', async () => {
     await preview(2);
     assert.equal(await desk.at('card-name').textContent(), '<b>Bobby</b> & "Sons"');
