@@ -10,12 +10,13 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::desk::text;
-use super::resolved::{Campaign, Text};
+use super::resolved::{Campaign, FieldLayout, Text};
 use crate::agent::state::{Agent, State};
 use crate::dialer::hours::zone;
 use crate::dialer::lead::{LeadState, WaitKind};
 use crate::dialer::reservation::Life;
 use crate::id::{FenceToken, PhoneId};
+use crate::leads::phone::spaced;
 use crate::now::{Now, UtcMs};
 use crate::store::fact::{AttemptView, LeadView, PhoneView, RecordingState, Reservation};
 
@@ -209,7 +210,7 @@ impl Card {
                 ..
             }) => Text::new(
                 &format!("Retry due, list {list}"),
-                &format!("到期重拨,名单 {list}"),
+                &format!("到期重拨，名单 {list}"),
             ),
             Some(LeadState::Waiting {
                 kind: WaitKind::CallbackPersonal(_),
@@ -263,10 +264,18 @@ fn past_attempt(attempt: &AttemptView) -> Value {
 /// The script with the lead's fields filled in; a template that fails shows itself unfilled, so
 /// that the agent has something to read.
 fn script(campaign: &Campaign, lead: &LeadView) -> String {
+    let is_date = |key: &str| {
+        let of_key = |field: &&FieldLayout| field.key == key;
+        let found = campaign.fields.iter().find(of_key);
+        found.is_some_and(|field| field.kind == "date")
+    };
     let mut values: BTreeMap<&str, String> = lead
         .fields
         .iter()
-        .map(|(key, value)| (key.as_str(), value.clone()))
+        .map(|(key, value)| match is_date(key) {
+            true => (key.as_str(), spoken_date(value, &lead.language)),
+            false => (key.as_str(), value.clone()),
+        })
         .collect();
     values.insert("name", lead.name.clone());
     values.insert("company", lead.company.clone());
@@ -278,9 +287,25 @@ fn script(campaign: &Campaign, lead: &LeadView) -> String {
     })
 }
 
+/// An ISO day as it is read out in the lead's language; anything else as it is.
+fn spoken_date(value: &str, language: &str) -> String {
+    let pattern = match language {
+        "zh" => "%Y年%-m月%-d日",
+        _ => "%-d %B %Y",
+    };
+    let day = value.parse::<jiff::civil::Date>();
+    day.map_or_else(
+        |_| value.to_owned(),
+        |day| day.strftime(pattern).to_string(),
+    )
+}
+
 /// A number for people to read.
 pub fn shown_number(e164: &str, masked: bool) -> String {
-    if masked { mask(e164) } else { grouped(e164) }
+    match masked {
+        true => mask(e164),
+        false => spaced(e164).unwrap_or_else(|| e164.to_owned()),
+    }
 }
 
 /// `+8613812348000` → `+86 138 **** 8000`: enough to recognise, not enough to copy.
@@ -291,16 +316,6 @@ fn mask(e164: &str) -> String {
     let first: String = digits[..shown_first].iter().collect();
     let last: String = digits[digits.len() - shown_last..].iter().collect();
     format!("{country} {first} **** {last}")
-}
-
-fn grouped(e164: &str) -> String {
-    let (country, national) = split_country(e164);
-    let digits: Vec<char> = national.chars().collect();
-    let groups: Vec<String> = digits
-        .chunks(4)
-        .map(|group| group.iter().collect())
-        .collect();
-    format!("{country} {}", groups.join(" "))
 }
 
 /// Country codes of one and two digits (ITU-T E.164 Annex D); all others have three.
@@ -339,7 +354,14 @@ mod tests {
     }
 
     #[test]
+    fn dates_are_read_out_in_the_customers_language() {
+        assert_eq!(spoken_date("2026-04-08", "en"), "8 April 2026");
+        assert_eq!(spoken_date("2026-04-08", "zh"), "2026年4月8日");
+        assert_eq!(spoken_date("last spring", "en"), "last spring");
+    }
+
+    #[test]
     fn an_unmasked_number_reads_in_groups() {
-        assert_eq!(grouped("+8613812348000"), "+86 1381 2348 000");
+        assert_eq!(shown_number("+8613812348000", false), "+86 138 1234 8000");
     }
 }

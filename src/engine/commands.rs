@@ -129,7 +129,7 @@ impl Switch {
                 reason: "draining",
                 detail: Text::new(
                     "The switch is being stopped; no new cards.",
-                    "系统正在停止,不再派发新名单。",
+                    "系统正在停止，不再派发新名单。",
                 ),
                 earliest: None,
             });

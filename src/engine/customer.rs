@@ -135,7 +135,11 @@ impl Switch {
         self.start_recording(now, id);
         match self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
             Some(seat) => self.rejoin(now, id, seat),
-            None => self.agent_leg_gone(id),
+            // Her browser went while it rang: the customer hears music, and is recorded.
+            None => {
+                self.agent_leg_gone(id);
+                self.record_with(id, None);
+            }
         }
         self.step(attempt, AttemptStep::Bridged);
     }

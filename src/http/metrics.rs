@@ -44,7 +44,12 @@ fn write(snapshot: &Value, sockets: usize) -> String {
             (_, Value::Object(numbers)) => {
                 for (name, value) in numbers {
                     if let Value::Number(number) = value {
-                        one(&mut out, &format!("{key}_{name}"), "gauge", &number.to_string());
+                        one(
+                            &mut out,
+                            &format!("{key}_{name}"),
+                            "gauge",
+                            &number.to_string(),
+                        );
                     }
                 }
             }
@@ -72,7 +77,10 @@ fn labelled(out: &mut String, name: &str, suffix: &str, kind: &str, parts: &Map<
     let _ = writeln!(out, "# TYPE foredial_{name}{suffix} {kind}");
     for (part, value) in parts {
         if let Value::Number(number) = value {
-            let _ = writeln!(out, "foredial_{name}{suffix}{{{label}=\"{part}\"}} {number}");
+            let _ = writeln!(
+                out,
+                "foredial_{name}{suffix}{{{label}=\"{part}\"}} {number}"
+            );
         }
     }
 }

@@ -50,6 +50,12 @@ impl BadPhone {
     }
 }
 
+/// An E.164 number as people of its country space it: `+86 138 0013 8000`.
+pub fn spaced(e164: &str) -> Option<String> {
+    let number = phonenumber::parse(None, e164).ok()?;
+    Some(number.format().mode(Mode::International).to_string())
+}
+
 /// Reads one number.
 pub fn parse(cell: &str, region: Region) -> Result<Phone, BadPhone> {
     let cell = clean::number(cell);
@@ -315,6 +321,15 @@ mod tests {
             china("+44 20 7946 0958").unwrap().time_zones,
             ["Europe/London"]
         );
+    }
+
+    #[test]
+    fn numbers_are_spaced_as_their_country_does() {
+        let shown = |e164| spaced(e164).expect("a number");
+        assert_eq!(shown("+8613800138000"), "+86 138 0013 8000");
+        assert_eq!(shown("+442079460958"), "+44 20 7946 0958");
+        assert_eq!(shown("+13055550887"), "+1 305-555-0887");
+        assert_eq!(spaced("nobody"), None);
     }
 
     #[test]
