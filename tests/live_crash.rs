@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,9 @@ struct Crash {
     home: Arc<Home>,
     carrier: Carrier,
     agent: Shift,
+    /// Just before the signal, and when the process was gone.
     killed: Instant,
+    gone: Instant,
     /// What the far end knew at the kill.
     state: Option<CallState>,
     /// For messages.
@@ -85,11 +88,14 @@ async fn crash(since: Since, delay: Duration) -> Crash {
     };
     assert!(reached, "{since:?} never came: {:#?}", carrier.journal());
     tokio::time::sleep(delay).await;
+    let killed = Instant::now();
     daemon.kill();
+    let gone = Instant::now();
     drop(answer);
     let state = carrier.calls().first().map(|call| call.state);
     Crash {
-        killed: Instant::now(),
+        killed,
+        gone,
         moment: format!("killed {delay:?} after {since:?}, far end {state:?}"),
         home,
         carrier,
@@ -242,17 +248,19 @@ impl Crash {
         let attempt = books.attempt();
         let picked_up = sent(&self.carrier, 200).expect("it was answered");
         let talked = self.killed.saturating_duration_since(picked_up);
-        let path = attempt["recording_path"].as_str();
+        let folder = self.home.path().join("recordings");
         if attempt["recording"] != "done" {
-            // Killed before the first second of it was due.
+            // Killed before the recorder had made its file.
             assert!(talked <= MISSING_MAX, "{}: {attempt:#}", self.moment);
+            assert_eq!(files_under(&folder).expect("a folder"), [] as [PathBuf; 0]);
             return;
         }
-        let folder = self.home.path().join("recordings");
-        let wave = Wave::open(&folder.join(path.expect("a path"))).expect("a WAV that opens");
-        let recorded = wave.duration();
+        let path = attempt["recording_path"].as_str().expect("a path");
+        let recorded = Wave::open(&folder.join(path))
+            .expect("a WAV that opens")
+            .duration();
         assert!(
-            recorded + MISSING_MAX >= talked && recorded <= talked + MISSING_MAX,
+            recorded + MISSING_MAX >= talked && recorded <= self.gone - picked_up + MISSING_MAX,
             "{}: {recorded:?} of {talked:?}",
             self.moment
         );

@@ -189,7 +189,13 @@ impl Switch {
                 tracing::error!(%agent, ?fact, "no card, and no reason for it");
                 self.ask_later(now, &agent);
             }
-            (Write::Step | Write::Outcome { .. } | Write::Expire, _) => {}
+            (Write::Outcome { command }, _) => {
+                // Pages may ask for it from now on: the books know where it lies.
+                if let store::Command::RecordingDone { attempt, .. } = *command {
+                    self.mark_recording(CallId(attempt.0), super::call::Recording::Done);
+                }
+            }
+            (Write::Step | Write::Expire, _) => {}
         }
     }
 
@@ -478,7 +484,6 @@ impl Switch {
             },
             command,
         );
-        self.mark_recording(call, super::call::Recording::Done);
     }
 
     pub(super) fn recording_failed(&mut self, call: CallId, reason: &str) {
