@@ -1,7 +1,11 @@
-# make demo   builds Foredial and runs it with its own carrier, CRM, campaign and leads
-# make test   everything that must be green before a change goes in
+# make demo         builds Foredial and runs it with its own carrier, CRM, campaign and leads
+# make test         everything that must be green before a change goes in
+# make crash        kill -9 at N moments of a call (100 unless told), each followed by a start and a judgement
+# make soak         ten minutes (SOAK_MINUTES) of churn on twenty seats; nothing may be left behind
+# make bench-click  from the click on Call to the INVITE on the wire, with twenty recorded calls up
+# make bench-pure   the pure hot paths beside what the crates below them cost alone
 #
-# Both say what the machine lacks; as root on Debian they install it.
+# The first two say what the machine lacks; as root on Debian they install it.
 
 # Where cargo builds; .ci/run sets it to a folder that outlives the checkout.
 CARGO_TARGET_DIR ?= $(CURDIR)/target
@@ -11,7 +15,7 @@ export CARGO_TARGET_DIR
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .NOTPARALLEL:
-.PHONY: help demo test needs fmt clippy rust web browser
+.PHONY: help demo test needs fmt clippy rust web browser crash soak bench-click bench-pure
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -47,6 +51,20 @@ web: web/node_modules/.package-lock.json
 browser: tests/browser/node_modules/.package-lock.json
 	cargo build --locked --bin foredial --example carrier
 	cd tests/browser && FOREDIAL_BIN="$(CARGO_TARGET_DIR)/debug/foredial" npm test --silent
+
+# A quarter each: at the click, while it rings, as the customer picks up, in mid-call.
+N ?= 100
+crash:
+	CRASH_ROUNDS=$$(( ($(N) + 3) / 4 )) cargo test --locked --test live_crash -- --nocapture --test-threads 2
+
+soak:
+	cargo test --release --locked --test live_churn -- --ignored --nocapture
+
+bench-click:
+	cargo bench --locked --bench click
+
+bench-pure:
+	cargo bench --locked --bench pure
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && npm ci --no-audit --no-fund --loglevel=error

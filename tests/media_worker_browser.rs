@@ -213,7 +213,7 @@ async fn a_browser_and_a_trunk_speak_and_are_recorded_across_a_reload() {
     let path = folder.path().join("2026/11/22/call.wav");
     let record = |agent| MediaCommand::Record {
         call: CALL,
-        agent,
+        agent: Some(agent),
         customer: CUSTOMER,
         path: path.clone(),
     };

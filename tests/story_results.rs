@@ -147,3 +147,20 @@ fn a_browser_closed_while_it_rings_gives_the_dial_up() {
     assert_eq!((business, regulatory, due), (0, 1, Some(15)));
     assert_eq!(world.state("agent1"), "logged_out");
 }
+
+#[test]
+fn a_customer_who_answers_while_the_browser_is_closed_is_recorded() {
+    let mut world = world(&[NUMBER]);
+    let manner = Manner::Answer(Duration::from_secs(3));
+    world.far.manners.insert(NUMBER.to_owned(), manner);
+    let page = world.sit_down("agent1");
+    world.next_card("agent1");
+    world.dial("agent1").expect("the gate allows it");
+    world.until("ringing", |world| world.call_state("agent1") == "ringing");
+    world.close_page(page);
+    world.until("talking", |world| world.state("agent1") == "talking");
+    wrapped_up(&mut world, "connected");
+    world.until("the end of the recording", |world| {
+        world.desk("agent1")["call"]["recording_ready"] == true
+    });
+}

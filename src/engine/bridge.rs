@@ -54,7 +54,7 @@ impl Switch {
                     db: volume_db as f32,
                 });
                 self.connect_ears(id, seat);
-                self.record_with(id, seat);
+                self.record_with(id, Some(seat));
             }
             Phase::Inviting { .. } if call.progress.early_media => {
                 self.media(MediaCommand::Listen {
@@ -120,7 +120,7 @@ impl Switch {
         );
     }
 
-    fn record_with(&mut self, id: CallId, seat: LegId) {
+    pub(super) fn record_with(&mut self, id: CallId, seat: Option<LegId>) {
         let Some(call) = self.calls.get(&id) else {
             return;
         };

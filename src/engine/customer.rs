@@ -111,7 +111,6 @@ impl Switch {
         call.phase = Phase::Answered { session };
         call.progress.answer(now.utc);
         let (attempt, agent, leg) = (call.attempt, call.agent.clone(), call.leg);
-        self.counters.answered += 1;
         if let Some(desk) = self.desk(&agent) {
             desk.agent.answered(now.utc);
         }
@@ -136,7 +135,11 @@ impl Switch {
         self.start_recording(now, id);
         match self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
             Some(seat) => self.rejoin(now, id, seat),
-            None => self.agent_leg_gone(id),
+            // Her browser went while it rang: the customer hears music, and is recorded.
+            None => {
+                self.agent_leg_gone(id);
+                self.record_with(id, None);
+            }
         }
         self.step(attempt, AttemptStep::Bridged);
     }

@@ -11,11 +11,13 @@ use super::card::Card;
 use super::handle::DeskUpdate;
 use super::resolved::{AgentProfile, Text};
 use super::switch::{Output, Switch};
+use super::writes::Write;
 use crate::agent::seat::Seat;
 use crate::agent::state::{Agent, Queued, State};
 use crate::id::{AgentId, CallId};
 use crate::now::{Now, UtcMs};
 use crate::sip::SessionId;
+use crate::store;
 
 pub(super) struct Desk {
     pub profile: AgentProfile,
@@ -32,6 +34,8 @@ pub(super) struct Desk {
     pub waiting: Option<Waiting>,
     changed: bool,
     seq: u64,
+    /// The state last told to the store.
+    told: State,
 }
 
 /// How far a READY agent's wish for a card has come.
@@ -67,7 +71,28 @@ impl Desk {
             waiting: None,
             changed: true,
             seq: 0,
+            told: State::LoggedOut,
         }
+    }
+}
+
+impl Desk {
+    /// The event of a new state; `None` while it is the old one. A longer preview is no new state.
+    fn tell_state(&mut self, agent: &AgentId) -> Option<store::Command> {
+        let state = self.agent.state();
+        let reason = |state: &State| match state {
+            State::NotReady { reason } => Some(reason.0.clone()),
+            _ => None,
+        };
+        if (state.name(), reason(state)) == (self.told.name(), reason(&self.told)) {
+            return None;
+        }
+        self.told = state.clone();
+        Some(store::Command::AgentState {
+            agent: agent.clone(),
+            state: state.name(),
+            reason: reason(state),
+        })
     }
 }
 
@@ -93,12 +118,16 @@ impl Switch {
             };
             desk.changed = false;
             desk.seq += 1;
+            let told = desk.tell_state(&agent);
             let update = DeskUpdate {
                 epoch: self.config.epoch.clone(),
                 seq: desk.seq,
                 desk: picture,
             };
             self.emit(Output::Desk { agent, update });
+            if let Some(command) = told {
+                self.write(Write::Step, command);
+            }
         }
     }
 

@@ -119,7 +119,6 @@ impl Switch {
                 sdp,
             },
         );
-        self.attempts.insert(attempt, call);
         self.legs.insert(leg, LegOf::Customer(call));
         if let Some(desk) = self.desk(agent) {
             desk.call = Some(call);
@@ -275,7 +274,6 @@ impl Switch {
         let Some(call) = self.calls.remove(&call) else {
             return;
         };
-        self.attempts.remove(&call.attempt);
         self.legs.remove(&call.leg);
         self.ports.release(call.port, now.instant);
         self.counters.denied += 1;

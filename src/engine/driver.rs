@@ -476,7 +476,7 @@ impl Driver {
     }
 }
 
-/// The leg a command is about; a recording is kept where its agent's leg runs.
+/// The leg a command is about; a recording is kept where its customer's leg runs.
 fn leg_of(command: &MediaCommand) -> Option<LegId> {
     match command {
         MediaCommand::OpenTrunk { leg, .. }
@@ -487,7 +487,7 @@ fn leg_of(command: &MediaCommand) -> Option<LegId> {
         | MediaCommand::Listen { leg, .. }
         | MediaCommand::Mute { leg, .. }
         | MediaCommand::Gain { leg, .. } => Some(*leg),
-        MediaCommand::Record { agent, .. } => Some(*agent),
+        MediaCommand::Record { customer, .. } => Some(*customer),
         MediaCommand::StopRecording { .. } | MediaCommand::Shutdown => None,
     }
 }

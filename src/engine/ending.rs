@@ -97,12 +97,8 @@ impl Switch {
         };
         let recording = call.is_recording();
         let trunk = call.trunk.clone();
-        *self
-            .counters
-            .results
-            .entry(ending.result.name())
-            .or_default() += 1;
-        self.counters.ended += 1;
+        let progress = call.progress.clone();
+        self.counters.calls.add(&progress, ending.result);
         self.note_trunk(&trunk, &ending);
         self.write(
             Write::Outcome {

@@ -163,6 +163,12 @@ impl Start {
             };
             ask(store, facts, command).await?;
         }
+        // Begun on disk, but the process ended before the store knew.
+        let known = |attempt| recovered.recordings.iter().any(|it| it.0 == attempt);
+        for (attempt, found) in mended.iter().filter(|(attempt, _)| !known(**attempt)) {
+            let command = found.clone().command(*attempt, &self.config.recordings);
+            ask(store, facts, command).await?;
+        }
         Ok(*recovered)
     }
 

@@ -17,10 +17,11 @@ use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
 use super::writes::Write;
-use crate::id::{AgentId, AttemptId, CallId, LegId, TrunkId};
+use crate::id::{AgentId, CallId, LegId, TrunkId};
 use crate::net::port_pool::{PortPool, QUARANTINE};
 use crate::now::Now;
 use crate::sip::{self, Algorithm, Endpoint, Flow, Secret, SessionId, SipEvent};
+use crate::stats::live::Totals;
 use crate::store;
 
 /// Names a command whose sender waits for an answer.
@@ -111,7 +112,6 @@ pub struct Switch {
     pub(super) sip: Endpoint,
     pub(super) desks: BTreeMap<AgentId, Desk>,
     pub(super) calls: HashMap<CallId, Call>,
-    pub(super) attempts: HashMap<AttemptId, CallId>,
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
     /// Seat legs whose INVITE has been accepted.
@@ -146,15 +146,13 @@ pub(super) struct TrunkHealth {
 pub struct Counters {
     pub dials: u64,
     pub denied: u64,
-    pub answered: u64,
-    pub ended: u64,
     pub recordings: u64,
     pub recordings_failed: u64,
     pub seats_taken: u64,
     pub seats_lost: u64,
     pub writes_failed: u64,
     pub orphans: u64,
-    pub results: BTreeMap<&'static str, u64>,
+    pub calls: Totals,
 }
 
 impl Switch {
@@ -181,7 +179,6 @@ impl Switch {
             sip,
             desks,
             calls: HashMap::new(),
-            attempts: HashMap::new(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),
@@ -228,7 +225,7 @@ impl Switch {
                 token,
                 result,
             } => self.crm_fact(&agent, token, result),
-            Input::Drain => self.draining = true,
+            Input::Drain => self.drain(),
             Input::Shutdown => self.end_everything(now),
         }
         self.settle(now);
@@ -389,6 +386,10 @@ impl Switch {
     /// Counts and states for people and tests; never read back.
     pub fn snapshot(&self) -> serde_json::Value {
         let sip = self.sip.snapshot();
+        let results = self.counters.calls.results.iter();
+        let results: BTreeMap<&str, u64> = results
+            .map(|(result, count)| (result.name(), *count))
+            .collect();
         serde_json::json!({
             "agents": self.desks.iter().map(|(id, desk)| serde_json::json!({
                 "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
@@ -408,15 +409,16 @@ impl Switch {
             "counters": {
                 "dials": self.counters.dials,
                 "denied": self.counters.denied,
-                "answered": self.counters.answered,
-                "ended": self.counters.ended,
+                "answered": self.counters.calls.answered,
+                "ended": self.counters.calls.ended,
+                "talk_ms": self.counters.calls.talk_ms,
                 "recordings": self.counters.recordings,
                 "recordings_failed": self.counters.recordings_failed,
                 "seats_taken": self.counters.seats_taken,
                 "seats_lost": self.counters.seats_lost,
                 "writes_failed": self.counters.writes_failed,
                 "orphans": self.counters.orphans,
-                "results": self.counters.results,
+                "results": results,
             },
         })
     }

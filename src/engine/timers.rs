@@ -248,6 +248,15 @@ impl Switch {
         }
     }
 
+    /// No new work from now on, and every page says so.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        for agent in self.desks.keys().cloned().collect::<Vec<_>>() {
+            // Marks the desk as changed.
+            self.desk(&agent);
+        }
+    }
+
     /// The process is about to stop: every far end is told.
     pub(super) fn end_everything(&mut self, now: Now) {
         self.draining = true;

@@ -189,7 +189,13 @@ impl Switch {
                 tracing::error!(%agent, ?fact, "no card, and no reason for it");
                 self.ask_later(now, &agent);
             }
-            (Write::Step | Write::Outcome { .. } | Write::Expire, _) => {}
+            (Write::Outcome { command }, _) => {
+                // Pages may ask for it from now on: the books know where it lies.
+                if let store::Command::RecordingDone { attempt, .. } = *command {
+                    self.mark_recording(CallId(attempt.0), super::call::Recording::Done);
+                }
+            }
+            (Write::Step | Write::Expire, _) => {}
         }
     }
 
@@ -433,8 +439,8 @@ impl Switch {
         } else {
             desk.agent.card_done(now.utc);
         }
-        if let Some(call) = call.and_then(|call| self.calls.remove(&call)) {
-            self.attempts.remove(&call.attempt);
+        if let Some(call) = call {
+            self.calls.remove(&call);
         }
         self.ask_for_card(now, agent);
     }
@@ -478,7 +484,6 @@ impl Switch {
             },
             command,
         );
-        self.mark_recording(call, super::call::Recording::Done);
     }
 
     pub(super) fn recording_failed(&mut self, call: CallId, reason: &str) {

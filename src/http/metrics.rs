@@ -39,6 +39,20 @@ fn write(snapshot: &Value, sockets: usize) -> String {
             ("counters", Value::Object(numbers)) => all(&mut out, numbers, "_total", "counter"),
             ("gauges", Value::Object(numbers)) => all(&mut out, numbers, "", "gauge"),
             (_, Value::Array(list)) => one(&mut out, key, "gauge", &list.len().to_string()),
+            (_, Value::Number(number)) => one(&mut out, key, "gauge", &number.to_string()),
+            (_, Value::Bool(on)) => one(&mut out, key, "gauge", if *on { "1" } else { "0" }),
+            (_, Value::Object(numbers)) => {
+                for (name, value) in numbers {
+                    if let Value::Number(number) = value {
+                        one(
+                            &mut out,
+                            &format!("{key}_{name}"),
+                            "gauge",
+                            &number.to_string(),
+                        );
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -47,8 +61,26 @@ fn write(snapshot: &Value, sockets: usize) -> String {
 
 fn all(out: &mut String, numbers: &Map<String, Value>, suffix: &str, kind: &str) {
     for (name, value) in numbers {
+        match value {
+            Value::Number(number) => {
+                one(out, &format!("{name}{suffix}"), kind, &number.to_string());
+            }
+            Value::Object(parts) => labelled(out, name, suffix, kind, parts),
+            _ => {}
+        }
+    }
+}
+
+/// A counter in parts, such as calls by result: one series a part, under one label.
+fn labelled(out: &mut String, name: &str, suffix: &str, kind: &str, parts: &Map<String, Value>) {
+    let label = name.strip_suffix('s').unwrap_or(name);
+    let _ = writeln!(out, "# TYPE foredial_{name}{suffix} {kind}");
+    for (part, value) in parts {
         if let Value::Number(number) = value {
-            one(out, &format!("{name}{suffix}"), kind, &number.to_string());
+            let _ = writeln!(
+                out,
+                "foredial_{name}{suffix}{{{label}=\"{part}\"}} {number}"
+            );
         }
     }
 }
@@ -73,7 +105,9 @@ mod tests {
     #[test]
     fn numbers_and_lengths_are_shown_and_nobody_is_named() {
         let snapshot = json!({
-            "counters": { "sip.dropped": 3, "who": "not a number" },
+            "counters": { "sip.dropped": 3, "who": "not a number", "results": { "busy": 2 } },
+            "legs": 4,
+            "sip": { "sessions": 2 },
             "gauges": { "ports_free": 12 },
             "calls": [{ "number": "+8613800138000" }],
             "agents": [],
@@ -87,8 +121,11 @@ mod tests {
                 "foredial_web_sockets 2",
                 "foredial_agents 0",
                 "foredial_calls 1",
+                "foredial_results_total{result=\"busy\"} 2",
                 "foredial_sip_dropped_total 3",
-                "foredial_ports_free 12"
+                "foredial_ports_free 12",
+                "foredial_legs 4",
+                "foredial_sip_sessions 2"
             ]
         );
         assert!(text.contains("# TYPE foredial_sip_dropped_total counter\n"));

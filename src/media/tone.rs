@@ -40,7 +40,7 @@ const HALF_MS: &[u32] = &[500, 500];
 /// Used where a country is not listed: what E.180 recommends.
 pub const ANYWHERE: Country = country("--", (&[425.0], RING_1_4_MS), (&[425.0], HALF_MS));
 
-static COUNTRIES: [Country; 17] = [
+static COUNTRIES: [Country; 18] = [
     country("AT", (&[420.0], &[1_000, 5_000]), (&[420.0], &[400, 400])),
     country(
         "AU",
@@ -54,6 +54,7 @@ static COUNTRIES: [Country; 17] = [
         (&[480.0, 620.0], HALF_MS),
     ),
     country("CH", (&[425.0], RING_1_4_MS), (&[425.0], HALF_MS)),
+    country("CN", (&[450.0], RING_1_4_MS), (&[450.0], &[350, 350])),
     country("DE", (&[425.0], RING_1_4_MS), (&[425.0], &[480, 480])),
     country("ES", (&[425.0], &[1_500, 3_000]), (&[425.0], &[200, 200])),
     country("FR", (&[440.0], &[1_500, 3_500]), (&[440.0], HALF_MS)),

@@ -118,6 +118,12 @@ pub enum Command {
     Recover,
     /// Gives back every card whose lease has run out → `Expired`.
     ExpireReservations,
+    /// What an agent does now, for whoever counts her time → `AgentNoted`.
+    AgentState {
+        agent: AgentId,
+        state: &'static str,
+        reason: Option<String>,
+    },
     /// A sign-in; the hash, never the token.
     SessionOpen {
         token_hash: Vec<u8>,

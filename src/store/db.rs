@@ -2,6 +2,7 @@
 //! simulation can hold one in its hand.
 
 use rusqlite::{Connection, TransactionBehavior};
+use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use std::time::Duration;
 
 use super::command::Command;
 use super::error::StoreError;
+use super::event_log;
 use super::fact::Fact;
 use super::read::View;
 use super::{dial, dispose, finish, import, recording, recover, release, reserve, session};
 use crate::dialer::campaign::{Campaign, Route, Rules};
+use crate::event::Kind;
 use crate::id::CampaignId;
 use crate::now::UtcMs;
 
@@ -326,6 +329,15 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
         }
         Command::Recover => recover::recover(work),
         Command::ExpireReservations => release::expire(work),
+        Command::AgentState {
+            agent,
+            state,
+            reason,
+        } => {
+            let told = json!({ "agent": agent.as_str(), "state": state, "reason": reason });
+            event_log::write(work, Kind::AgentState, &told)?;
+            Ok(Fact::AgentNoted)
+        }
         Command::SessionOpen {
             token_hash,
             agent,

@@ -16,6 +16,7 @@ use crate::dialer::campaign::Route;
 use crate::dialer::gate::{Allow, Stage, Verdict};
 use crate::dialer::lead::LeadState;
 use crate::dialer::reservation::Phase;
+use crate::event::Kind;
 use crate::id::{AgentId, AttemptId, FenceToken, LeadId, PhoneId, TrunkId};
 
 /// The dial asked for.
@@ -104,7 +105,7 @@ fn write_attempt(
     lead_row::advance(work, lead.id, &LeadState::Dialing)?;
     event_log::write(
         work,
-        "attempt.begun",
+        Kind::AttemptBegun,
         &json!({
             "attempt": wish.attempt.to_string(), "lead": lead.id.0, "token": token.0,
             "agent": agent.as_str(), "phone": wish.phone.0, "trunk": wish.trunk.as_str(),
@@ -205,7 +206,7 @@ pub(super) fn fail_over(
         .execute(params![attempt, allow.evidence])?;
     event_log::write(
         work,
-        "attempt.failover",
+        Kind::AttemptFailover,
         &json!({
             "attempt": attempt.to_string(), "lead": lead.id.0,
             "trunk": allow.route.trunk.as_str(),
@@ -232,7 +233,7 @@ fn stamp(
     attempt: AttemptId,
     column: &'static str,
     dialog: Option<&String>,
-) -> Result<&'static str, StoreError> {
+) -> Result<Kind, StoreError> {
     let sql = format!(
         "UPDATE attempts SET {column} = coalesce({column}, ?2), dialog = coalesce(?3, dialog)
          WHERE id = ?1"
@@ -241,10 +242,10 @@ fn stamp(
         .prepare_cached(&sql)?
         .execute(params![attempt, work.now, dialog])?;
     Ok(match column {
-        "invited_at" => "attempt.invited",
-        "trying_at" => "attempt.trying",
-        "alerting_at" => "attempt.alerting",
-        "answered_at" => "attempt.answered",
-        _ => "attempt.bridged",
+        "invited_at" => Kind::AttemptInvited,
+        "trying_at" => Kind::AttemptTrying,
+        "alerting_at" => Kind::AttemptAlerting,
+        "answered_at" => Kind::AttemptAnswered,
+        _ => Kind::AttemptBridged,
     })
 }

@@ -16,6 +16,7 @@ use crate::dialer::gate::PhoneStatus;
 use crate::dialer::lead::{CloseReason, LeadState, SuppressReason, WaitKind};
 use crate::dialer::reservation::Phase;
 use crate::dialer::retry::{Past, PhoneNext, PhoneRecord, after_result};
+use crate::event::Kind;
 use crate::id::{AgentId, AttemptId, FenceToken, LeadId, PhoneId};
 use crate::now::UtcMs;
 
@@ -178,9 +179,9 @@ fn wrap_up(
     event_log::write(
         work,
         if is_silent {
-            "lead.undisposed"
+            Kind::LeadUndisposed
         } else {
-            "lead.disposed"
+            Kind::LeadDisposed
         },
         &json!({
             "lead": lead.id.0, "attempt": ended.attempt.to_string(), "agent": agent.as_str(),
@@ -303,7 +304,7 @@ fn mark_bad(work: Work, phone: PhoneId) -> Result<(), StoreError> {
              WHERE e164 = (SELECT e164 FROM phones WHERE id = ?1)",
         )?
         .execute([phone])?;
-    event_log::write(work, "phone.bad", &json!({ "phone": phone.0 }))
+    event_log::write(work, Kind::PhoneBad, &json!({ "phone": phone.0 }))
 }
 
 fn act(
@@ -418,7 +419,7 @@ fn suppress_number(
         .execute(params![phone, agent, lead.id, work.now])?;
     event_log::write(
         work,
-        "number.suppressed",
+        Kind::NumberSuppressed,
         &json!({ "phone": phone.0, "lead": lead.id.0 }),
     )
 }
@@ -455,7 +456,7 @@ fn settle_others(work: Work, lead: &LeadRow, state: &LeadState) -> Result<(), St
         lead_row::settle(work, other, state)?;
         event_log::write(
             work,
-            "lead.closed",
+            Kind::LeadClosed,
             &json!({ "lead": other.0, "state": state.name() }),
         )?;
     }

@@ -62,6 +62,7 @@ pub enum Fact {
         released: Vec<Released>,
         next: Option<UtcMs>,
     },
+    AgentNoted,
     SessionNoted,
     /// Somebody else's by now: HTTP 409 with the present owner.
     Stale {

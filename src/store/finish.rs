@@ -14,6 +14,7 @@ use super::lead_row;
 use crate::call::result::CallResult;
 use crate::dialer::lead::LeadState;
 use crate::dialer::retry::{is_business, is_regulatory};
+use crate::event::Kind;
 use crate::id::{AgentId, AttemptId, FenceToken, LeadId, PhoneId};
 use crate::now::UtcMs;
 
@@ -141,7 +142,7 @@ fn write_end(
     lead_row::advance(work, row.lead, &LeadState::WrapUp)?;
     event_log::write(
         work,
-        "attempt.ended",
+        Kind::AttemptEnded,
         &json!({
             "attempt": attempt.to_string(), "lead": row.lead.0, "agent": row.agent.as_str(),
             "result": end.result.name(), "status": end.status, "q850": end.q850,

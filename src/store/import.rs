@@ -8,6 +8,7 @@ use super::db::Work;
 use super::error::StoreError;
 use super::event_log;
 use super::fact::Fact;
+use crate::event::Kind;
 use crate::id::{CampaignId, ListId};
 use crate::leads::row::Row;
 
@@ -42,7 +43,7 @@ pub(super) fn import(
     }
     event_log::write(
         work,
-        "leads.imported",
+        Kind::LeadsImported,
         &json!({
             "list": list.as_str(), "campaign": campaign.as_str(), "leads": leads,
             "contacts": contacts, "duplicates": duplicates,

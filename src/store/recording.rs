@@ -8,6 +8,7 @@ use super::db::Work;
 use super::error::StoreError;
 use super::event_log;
 use super::fact::Fact;
+use crate::event::Kind;
 use crate::id::AttemptId;
 
 pub(super) struct Done<'a> {
@@ -25,7 +26,7 @@ pub(super) fn started(work: Work, attempt: AttemptId, path: &str) -> Result<Fact
              WHERE id = ?1 AND recording = 'none'",
         )?
         .execute(params![attempt, path])?;
-    noted(work, attempt, changed, "recording.started")
+    noted(work, attempt, changed, Kind::RecordingStarted)
 }
 
 pub(super) fn done(work: Work, attempt: AttemptId, file: &Done) -> Result<Fact, StoreError> {
@@ -43,7 +44,7 @@ pub(super) fn done(work: Work, attempt: AttemptId, file: &Done) -> Result<Fact, 
             int(file.bytes),
             file.sha256
         ])?;
-    noted(work, attempt, changed, "recording.done")
+    noted(work, attempt, changed, Kind::RecordingDone)
 }
 
 pub(super) fn failed(work: Work, attempt: AttemptId, why: &str) -> Result<Fact, StoreError> {
@@ -54,10 +55,10 @@ pub(super) fn failed(work: Work, attempt: AttemptId, why: &str) -> Result<Fact, 
              WHERE id = ?1 AND recording <> 'done'",
         )?
         .execute(params![attempt, why])?;
-    noted(work, attempt, changed, "recording.failed")
+    noted(work, attempt, changed, Kind::RecordingFailed)
 }
 
-fn noted(work: Work, attempt: AttemptId, changed: usize, kind: &str) -> Result<Fact, StoreError> {
+fn noted(work: Work, attempt: AttemptId, changed: usize, kind: Kind) -> Result<Fact, StoreError> {
     if changed == 1 {
         event_log::write(work, kind, &json!({ "attempt": attempt.to_string() }))?;
     }

@@ -16,6 +16,7 @@ use super::{dispose, lead_row, release};
 use crate::call::result::CallResult;
 use crate::dialer::lead::LeadState;
 use crate::dialer::reservation::{Phase, ReleaseReason};
+use crate::event::Kind;
 use crate::id::{AttemptId, FenceToken, PhoneId};
 use crate::now::UtcMs;
 
@@ -49,7 +50,7 @@ pub(super) fn recover(work: Work) -> Result<Fact, StoreError> {
     recovered.wrap_ups = cards(work, Phase::WrapUp)?;
     event_log::write(
         work,
-        "store.recovered",
+        Kind::StoreRecovered,
         &json!({
             "orphans": recovered.orphans.len(), "released": recovered.released.len(),
             "previews": recovered.previews.len(), "wrap_ups": recovered.wrap_ups.len(),

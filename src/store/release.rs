@@ -11,6 +11,7 @@ use super::lead_row::{self, LeadRow, ReservationRow};
 use super::{dispose, event_log, idempotency};
 use crate::dialer::lead::{LeadState, SuppressReason};
 use crate::dialer::reservation::{Life, Phase, ReleaseReason, may_act};
+use crate::event::Kind;
 use crate::id::{AgentId, FenceToken};
 use crate::now::UtcMs;
 
@@ -122,7 +123,7 @@ pub(super) fn skip(
             .execute(params![lead.id, agent, after(rules.same_agent_ms), reason])?;
         event_log::write(
             work,
-            "lead.skipped",
+            Kind::LeadSkipped,
             &json!({ "lead": lead.id.0, "token": token.0, "agent": agent.as_str(),
                      "reason": reason }),
         )?;
@@ -162,7 +163,7 @@ fn let_go(
     lead_row::end_reservation(work, token, why.name())?;
     event_log::write(
         work,
-        "lead.released",
+        Kind::LeadReleased,
         &json!({ "lead": lead.0, "token": token.0, "agent": reservation.agent.as_str(),
                  "why": why.name() }),
     )?;
@@ -189,7 +190,7 @@ pub(super) fn suppress(
         lead_row::end_reservation(work, token, "suppressed")?;
         event_log::write(
             work,
-            "lead.suppressed",
+            Kind::LeadSuppressed,
             &json!({ "lead": lead.id.0, "token": token.0, "agent": agent.as_str() }),
         )?;
         Ok(Fact::Suppressed {

@@ -15,6 +15,7 @@ use crate::dialer::gate::{Deny, Rule, Stage, Verdict};
 use crate::dialer::hours;
 use crate::dialer::lead::{CloseReason, LeadState, SuppressReason};
 use crate::dialer::reservation::{Life, Phase};
+use crate::event::Kind;
 use crate::id::{AgentId, CampaignId, FenceToken, LeadId};
 use crate::now::UtcMs;
 
@@ -61,7 +62,7 @@ fn search(work: Work, agent: &AgentId, campaigns: &[CampaignId]) -> Result<Fact,
         lead_row::settle(work, lead, &state)?;
         event_log::write(
             work,
-            "lead.closed",
+            Kind::LeadClosed,
             &json!({ "lead": lead.0, "state": state.name() }),
         )?;
     }
@@ -178,7 +179,7 @@ fn grant(work: Work, lead: &LeadRow, class: Class, agent: &AgentId) -> Result<Fa
     lead_row::take(work, lead.id, token)?;
     event_log::write(
         work,
-        "lead.reserved",
+        Kind::LeadReserved,
         &json!({
             "lead": lead.id.0, "token": token.0, "agent": agent.as_str(), "class": class.name(),
         }),

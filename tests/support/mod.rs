@@ -3,9 +3,16 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub mod agent;
+pub mod baresip;
 pub mod bench;
 pub mod browser;
+pub mod churn;
+pub mod daemon;
+pub mod desk;
 pub mod ear;
 pub mod far_end;
+pub mod floor;
 pub mod line;
+pub mod page;
+pub mod sipp;
 pub mod world;

@@ -111,6 +111,9 @@ impl Scenario {
         ]);
         command.args(["-trace_stat", "-stf", "stats.csv", "-fd", "1"]);
         command.args(["-trace_err", "-error_file", "errors.log"]);
+        // A busy machine is no fault of the call.
+        command.args(["-watchdog_minor_threshold", "60000"]);
+        command.args(["-watchdog_major_threshold", "60000"]);
         command.args(["-timeout", &format!("{LIFE_S}s")]);
         let quiet = command
             .stdin(Stdio::null())

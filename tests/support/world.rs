@@ -15,7 +15,7 @@ use foredial::engine::resolved::{
 };
 use foredial::engine::switch::ReplyId;
 use foredial::engine::{Input, Output, Switch};
-use foredial::id::{AgentId, CampaignId, LeadId, LegId, ListId, TrunkId};
+use foredial::id::{AgentId, CallId, CampaignId, LeadId, LegId, ListId, TrunkId};
 use foredial::leads::row::{Phone, PhoneKind, Row};
 use foredial::now::{Now, UtcMs};
 use foredial::sip::{EndpointConfig, Flow, Transport};
@@ -441,7 +441,8 @@ impl World {
                 self.later(WIRE, fact(MediaFact::BrowserAnswer { leg, sdp }));
                 self.later(WIRE * 4, fact(MediaFact::BrowserConnected { leg }));
             }
-            MediaCommand::StopRecording { call } => {
+            // Only what was begun comes to an end.
+            MediaCommand::StopRecording { call } if self.records(*call) => {
                 let path = PathBuf::from(format!("recordings/{call}.wav"));
                 let done = MediaFact::Recorded {
                     call: *call,
@@ -456,6 +457,11 @@ impl World {
             _ => {}
         }
         self.media.push(command);
+    }
+
+    fn records(&self, asked: CallId) -> bool {
+        let of = |command: &MediaCommand| matches!(command, MediaCommand::Record { call, .. } if *call == asked);
+        self.media.iter().any(of)
     }
 
     /// JsSIP's part: the ACK of the seat's 200, and 200 to a BYE.

@@ -67,10 +67,11 @@ pub enum MediaCommand {
         db: f32,
     },
     /// Left is the agent, right the customer. Again for the same call: the same file goes on with
-    /// these legs, `path` is not read again.
+    /// these legs, `path` is not read again. Without an agent (whose browser is gone) the left
+    /// channel stays silent.
     Record {
         call: CallId,
-        agent: LegId,
+        agent: Option<LegId>,
         customer: LegId,
         path: PathBuf,
     },

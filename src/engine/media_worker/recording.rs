@@ -21,7 +21,7 @@ pub struct Recordings {
 
 #[derive(Clone, Copy, Debug)]
 struct Running {
-    agent: LegId,
+    agent: Option<LegId>,
     customer: LegId,
     /// What the recorder would not take.
     gap_samples: u64,
@@ -40,7 +40,7 @@ impl Recordings {
         &mut self,
         now: Moment,
         call: CallId,
-        agent: LegId,
+        agent: Option<LegId>,
         customer: LegId,
         path: PathBuf,
     ) {
@@ -79,10 +79,10 @@ impl Recordings {
         for (call, running) in &self.running {
             let sides = [
                 (running.agent, Channel::Left),
-                (running.customer, Channel::Right),
+                (Some(running.customer), Channel::Right),
             ];
             for (id, channel) in sides {
-                if let Some(leg) = legs.named(id) {
+                if let Some(leg) = id.and_then(|id| legs.named(id)) {
                     leg.tap = Some(Tap {
                         call: *call,
                         channel,

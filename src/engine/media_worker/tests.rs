@@ -146,7 +146,7 @@ impl House {
         let path = self.path();
         self.worker.send(MediaCommand::Record {
             call: CALL,
-            agent,
+            agent: Some(agent),
             customer,
             path,
         });
