@@ -1,5 +1,5 @@
-# make demo   builds Foredial and runs it with its own carrier, CRM, campaign and leads
-# make test   everything that must be green before a change goes in
+# make demo         builds Foredial and runs it with its own carrier, CRM, campaign and leads
+# make test         everything that must be green before a change goes in
 # make crash        kill -9 at N moments of a call (100 unless told), each followed by a start and a judgement
 # make soak         ten minutes (SOAK_MINUTES) of churn on twenty seats; nothing may be left behind
 # make bench-click  from the click on Call to the INVITE on the wire, with twenty recorded calls up
@@ -49,7 +49,7 @@ web: web/node_modules/.package-lock.json
 
 # The pages in a real browser, against the real daemon.
 browser: tests/browser/node_modules/.package-lock.json
-	cargo build --locked
+	cargo build --locked --bin foredial --example carrier
 	cd tests/browser && FOREDIAL_BIN="$(CARGO_TARGET_DIR)/debug/foredial" npm test --silent
 
 # A quarter each: at the click, while it rings, as the customer picks up, in mid-call.
