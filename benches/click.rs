@@ -24,6 +24,8 @@ const WARM_UP: usize = 10;
 const PAGE_BYTES: usize = 4_096;
 /// The goal: p99 within this and twice the disk's own.
 const GOAL_MS: f64 = 5.0;
+/// Between two rounds of three commands: a socket may say twenty a second.
+const BETWEEN_MS: std::ops::Range<u64> = 150..300;
 const STEP_LIMIT: Duration = Duration::from_secs(20);
 /// Numbers that answer and stay.
 const ENDINGS: [u8; 4] = [0, 1, 2, 3];
@@ -64,6 +66,7 @@ async fn measure() -> Result<(), Failure> {
     let mut clicks_ms = Vec::new();
     let mut fsyncs_ms = Vec::new();
     for round in 0..WARM_UP + CLICKS {
+        tokio::time::sleep(Duration::from_millis(rand::random_range(BETWEEN_MS))).await;
         let took = one_click(&floor, &clicker.page).await?;
         // Between the clicks, so that both meet the same disk and the same other work.
         let fsync = fsync(floor.dir.path())?;

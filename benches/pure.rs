@@ -154,7 +154,7 @@ fn gate(criterion: &mut Criterion) {
     let campaign = Campaign::new(CampaignId::new("demo"));
     let question = Question {
         now: UtcMs(at.as_millisecond()),
-        stage: Stage::Invite,
+        stage: Stage::Reservation,
         campaign: &campaign,
         list_is_active: true,
         lead: LeadStanding {

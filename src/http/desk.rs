@@ -94,7 +94,16 @@ async fn speak(
         let sent = tokio::select! {
             biased;
             Some((id, outcome)) = underway.next(), if !underway.is_empty() => {
-                socket::send(socket, Message::text(reply(id, &outcome).to_string())).await
+                // The desk after the command goes first: a page that goes on at the reply would
+                // otherwise go on from the desk before it.
+                let shown = match desk.has_changed() {
+                    Ok(true) => show(socket, &mut desk).await,
+                    _ => Ok(()),
+                };
+                match shown {
+                    Ok(()) => socket::send(socket, Message::text(reply(id, &outcome).to_string())).await,
+                    gone => gone,
+                }
             }
             alive = pulse.tick() => {
                 if !alive {
@@ -109,8 +118,7 @@ async fn speak(
                 if changed.is_err() {
                     return End::Closed(socket::GOING_AWAY, "the switch is stopping");
                 }
-                let update = Arc::clone(&desk.borrow_and_update());
-                socket::send(socket, Message::text(desk_message(&update).to_string())).await
+                show(socket, &mut desk).await
             }
             received = socket.recv() => {
                 let Some(Ok(message)) = received else { return End::Gone };
@@ -135,6 +143,14 @@ async fn speak(
             return End::Gone;
         }
     }
+}
+
+async fn show(
+    socket: &mut WebSocket,
+    desk: &mut watch::Receiver<Arc<DeskUpdate>>,
+) -> Result<(), socket::Gone> {
+    let update = Arc::clone(&desk.borrow_and_update());
+    socket::send(socket, Message::text(desk_message(&update).to_string())).await
 }
 
 fn carry_out(

@@ -70,7 +70,7 @@ fn desk(seq: u64) -> Arc<DeskUpdate> {
 /// Answers like an engine would; notes what it is told.
 async fn play_engine(
     mut inputs: mpsc::Receiver<Input>,
-    desks: watch::Receiver<Arc<DeskUpdate>>,
+    desks: watch::Sender<Arc<DeskUpdate>>,
     outgoing: mpsc::Receiver<Vec<u8>>,
     told: mpsc::UnboundedSender<String>,
 ) {
@@ -90,13 +90,17 @@ async fn play_engine(
                         "Stale",
                         "Another has it.",
                     )),
+                    AgentCommand::HangUp => {
+                        desks.send_replace(desk(9));
+                        Ok(desk(9))
+                    }
                     _ => Ok(desk(7)),
                 };
                 let _ = reply.send(answer);
                 note
             }
             Input::Desk { agent, reply } => {
-                let _ = reply.send(Some(desks.clone()));
+                let _ = reply.send(Some(desks.subscribe()));
                 format!("desk {agent}")
             }
             Input::Presence {
@@ -156,10 +160,10 @@ async fn place_with(change: impl FnOnce(&mut Site)) -> Place {
     let bytes: Vec<u8> = (0..200_000u32).map(|at| (at % 251) as u8).collect();
     std::fs::write(&recording, bytes).unwrap();
     let (handle, inputs) = Handle::new(64);
-    let (desk, desks) = watch::channel(desk(1));
+    let desk = watch::Sender::new(desk(1));
     let (to_page, outgoing) = mpsc::channel(8);
     let (told, listen) = mpsc::unbounded_channel();
-    tokio::spawn(play_engine(inputs, desks, outgoing, told));
+    tokio::spawn(play_engine(inputs, desk.clone(), outgoing, told));
     let mut site = Site::configured(&config, handle, Arc::new(Shelf(recording))).unwrap();
     change(&mut site);
     let site = Arc::new(site);
@@ -547,6 +551,17 @@ async fn a_desk_is_shown_and_commands_are_answered() {
 
     socket.close(None).await.unwrap();
     assert_eq!(place.heard().await, "presence ana 1 false");
+}
+
+#[tokio::test]
+async fn the_desk_after_a_command_comes_before_its_reply() {
+    let place = place().await;
+    let mut socket = place.open_desk().await;
+    assert_eq!(text(&mut socket).await["seq"], 1);
+    let click = r#"{"type":"command","id":1,"command":{"cmd":"hang_up"}}"#;
+    socket.send(Message::text(click)).await.unwrap();
+    assert_eq!(text(&mut socket).await["seq"], 9);
+    assert_eq!(text(&mut socket).await["id"], 1);
 }
 
 #[tokio::test]

@@ -48,9 +48,18 @@ pub struct Tally {
     pub dials: u64,
     pub done: BTreeMap<&'static str, u64>,
     pub refusals: BTreeMap<String, u64>,
-    /// Page gone to seat live again with the call still there.
-    pub reload_ms: Vec<u64>,
+    /// In mid-call.
+    pub reloads: Vec<Reload>,
     pub failures: Vec<String>,
+}
+
+/// From the page's going to the customer's voice in the new one, and what it was spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reload {
+    pub voice_ms: u64,
+    /// Of it, from the seat's INVITE to its 200, and to the end of the DTLS handshake.
+    pub answered_ms: u64,
+    pub connected_ms: u64,
 }
 
 /// What there was at the end.
@@ -276,11 +285,13 @@ const FILES_MORE_MAX: usize = 12;
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let tally = &self.tally;
-        let mut reloads = tally.reload_ms.clone();
+        let mut reloads = tally.reloads.clone();
         reloads.sort_unstable();
         let reload = |share: usize| {
-            reloads.get((reloads.len() * share / 100).min(reloads.len().saturating_sub(1)))
+            let at = (reloads.len() * share).div_ceil(100).max(1) - 1;
+            reloads.get(at).map_or(0, |reload| reload.voice_ms)
         };
+        let slowest = &reloads[reloads.len().saturating_sub(3)..];
         writeln!(
             f,
             "{} seats, {} s of churn",
@@ -301,10 +312,11 @@ impl std::fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  reload to voice: {} times, p50 {:?} ms, max {:?} ms",
+            "  reload to voice: {} times, p50 {} ms, p95 {} ms, p99 {} ms; slowest {slowest:?}",
             reloads.len(),
             reload(50),
-            reloads.last()
+            reload(95),
+            reload(99),
         )?;
         writeln!(
             f,
@@ -366,7 +378,7 @@ impl Tally {
         for (what, count) in other.refusals {
             *self.refusals.entry(what).or_default() += count;
         }
-        self.reload_ms.extend(other.reload_ms);
+        self.reloads.extend(other.reloads);
         self.failures.extend(other.failures);
     }
 
@@ -525,9 +537,12 @@ impl Shift {
         let sitting = Sitting::sit(&self.access).await?;
         let still = call_state(&sitting.page.desk()) == "talking";
         if still && sitting.agent.hears(1_000.0).await {
-            self.tally
-                .reload_ms
-                .push(began.elapsed().as_millis() as u64);
+            let seat = &sitting.agent;
+            self.tally.reloads.push(Reload {
+                voice_ms: began.elapsed().as_millis() as u64,
+                answered_ms: seat.answered_after.as_millis() as u64,
+                connected_ms: seat.connected_after.as_millis() as u64,
+            });
         } else if call_state(&sitting.page.desk()) == "talking" {
             return Err("no voice after a reload in mid-call".into());
         }
