@@ -189,3 +189,17 @@ fn two_agents_who_press_next_together_never_get_the_same_lead() {
         }
     }
 }
+
+#[test]
+fn a_customer_who_answers_while_the_page_reloads_waits_a_calls_grace() {
+    let (mut world, page) = in_state(Manner::Answer(Duration::from_secs(4)), "ringing");
+    world.close_page(page);
+    world.until("the answer", |world| {
+        world.call_state("agent1") == "talking"
+    });
+    world.run_for(Duration::from_secs(18));
+    assert_eq!(world.sent("BYE"), 0, "the customer hears music");
+    world.sit_down("agent1");
+    world.ask("agent1", AgentCommand::HangUp).expect("hang up");
+    all_closed(&mut world, "connected");
+}

@@ -139,6 +139,7 @@ impl Switch {
             None => {
                 self.agent_leg_gone(id);
                 self.record_with(id, None);
+                self.wait_for_seat(now, &agent);
             }
         }
         self.step(attempt, AttemptStep::Bridged);

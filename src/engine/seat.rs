@@ -172,6 +172,17 @@ impl Switch {
         }
     }
 
+    /// The customer has answered meanwhile: the agent has a call's grace to come back, no longer
+    /// that of a phone that only rings.
+    pub(super) fn wait_for_seat(&mut self, now: Now, agent: &AgentId) {
+        let grace = self.config.limits.seat_grace;
+        if let Some(desk) = self.desk(agent)
+            && let Seat::Lost { .. } = desk.seat
+        {
+            desk.seat.lose(now.instant, grace);
+        }
+    }
+
     /// Lets go of the seat's leg and session, if any, without judging why.
     fn release_seat_leg(&mut self, now: Now, agent: &AgentId) {
         let Some(desk) = self.desk(agent) else { return };
