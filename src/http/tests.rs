@@ -570,9 +570,8 @@ async fn nonsense_closes_a_desk() {
     let mut socket = place.open_desk().await;
     socket.send(Message::text("hello")).await.unwrap();
     let frame = loop {
-        match within(socket.next()).await.unwrap().unwrap() {
-            Message::Close(frame) => break frame.unwrap(),
-            _ => {}
+        if let Message::Close(frame) = within(socket.next()).await.unwrap().unwrap() {
+            break frame.unwrap();
         }
     };
     assert_eq!(u16::from(frame.code), socket::POLICY);
