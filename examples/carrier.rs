@@ -105,17 +105,20 @@ impl Ask {
                 .filter(|entry| entry.number == number)
                 .map(entry_json)
                 .collect(),
-            Ask::HangUp { call_id } => done(carrier.hang_up(&call_id)),
-            Ask::Answer { number, after_ms } => {
-                done(carrier.set_behaviour(&number, Behaviour::Answer { after_ms }))
+            Ask::HangUp { call_id } => {
+                carrier.hang_up(&call_id);
+                Value::Null
             }
-            Ask::RingOut { number } => done(carrier.set_behaviour(&number, Behaviour::RingOut)),
+            Ask::Answer { number, after_ms } => {
+                carrier.set_behaviour(&number, Behaviour::Answer { after_ms });
+                Value::Null
+            }
+            Ask::RingOut { number } => {
+                carrier.set_behaviour(&number, Behaviour::RingOut);
+                Value::Null
+            }
         }
     }
-}
-
-fn done((): ()) -> Value {
-    Value::Null
 }
 
 fn call_json(call: &CallReport) -> Value {
