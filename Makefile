@@ -40,7 +40,7 @@ rust:
 ifeq ($(NEXTEST),yes)
 	cargo nextest run --locked --no-fail-fast
 else
-	cargo test --locked --no-fail-fast --all-targets
+	cargo test --locked --no-fail-fast --lib --bins --tests
 endif
 	cargo test --locked --doc
 
