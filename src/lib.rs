@@ -16,16 +16,18 @@
 //! ground dialer     -> now id call agent leads
 //! ground event      -> now id call agent leads dialer
 //! ground stats      -> now id call event
+//! ground route      -> now id
+//! ground trunk      -> now id sip
 //! middle store      -> now id call leads dialer event stats
-//! middle net        -> now sip
+//! middle net        -> now sip trunk
 //! middle rtpio      ->
 //! middle peer       -> id sdp media
-//! middle engine     -> now id sip sdp media call agent leads dialer event stats store net rtpio peer
+//! middle engine     -> now id sip sdp media call agent leads dialer event stats route trunk store net rtpio peer
 //! middle connector  -> now id leads event store engine
-//! top    config     -> id sip sdp media agent leads dialer stats store net rtpio peer engine connector
+//! top    config     -> id sip sdp media agent leads dialer stats route trunk store net rtpio peer engine connector
 //! top    http       -> now id call agent leads dialer event stats store net engine connector config
 //! top    demo       -> sip sdp media net rtpio config
-//! top    cli        -> now id sip media dialer leads store net engine connector config http demo
+//! top    cli        -> now id sip media dialer leads route trunk store net engine connector config http demo
 //! ```
 #![deny(unsafe_code)]
 
@@ -50,6 +52,10 @@ pub mod dialer;
 pub mod event;
 
 pub mod stats;
+
+pub mod route;
+
+pub mod trunk;
 
 pub mod store;
 

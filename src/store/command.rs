@@ -135,6 +135,13 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Nobody waits for it, and losing the last moment of it to a crash harms nobody.
+    pub(super) fn can_wait(&self) -> bool {
+        matches!(self, Command::AgentState { .. })
+    }
+}
+
 /// How far an attempt has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptStep {

@@ -168,6 +168,13 @@ impl Db {
         &self.path
     }
 
+    /// The writer's own checkpoints come only once the log has this many pages.
+    pub(super) fn checkpoint_at(&self, pages: u32) -> Result<(), StoreError> {
+        self.conn
+            .pragma_update(None, "wal_autocheckpoint", pages)
+            .map_err(|error| StoreError::at(&self.path, error))
+    }
+
     #[cfg(test)]
     pub(super) fn connection(&self) -> &Connection {
         &self.conn

@@ -6,6 +6,7 @@
 
 mod assign_sql;
 mod card;
+mod checkpoint;
 mod column;
 pub mod command;
 mod db;

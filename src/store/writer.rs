@@ -1,11 +1,14 @@
 //! The one writer: a thread that commits whatever queued during the last fsync as one transaction,
-//! and only then acknowledges. No timed wait: alone, a command commits at once.
+//! and only then acknowledges. No timed wait for what somebody waits for: alone, such a command
+//! commits at once. What nobody waits for rides along with the next one that counts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use super::checkpoint::Checkpointer;
 use super::command::Command;
 use super::db::{Db, Place};
 use super::error::StoreError;
@@ -18,6 +21,8 @@ use crate::now::UtcMs;
 const QUEUE_MAX: usize = 4_096;
 /// Commands in one commit, so that the first of them does not wait for ever.
 const BATCH_MAX: usize = 256;
+/// How long commands that can wait do so for one that cannot.
+const RIDE_WAIT: Duration = Duration::from_millis(100);
 
 /// The running store. Dropping it lets the writer finish what is queued, then ends it; handles
 /// still about are refused from then on.
@@ -59,10 +64,11 @@ impl Store {
         sink: impl FnMut(u64, Result<Fact, StoreError>) + Send + 'static,
     ) -> Result<Store, StoreError> {
         let db = Db::open(&Place::File(path.to_owned()))?;
+        let checkpointer = Checkpointer::start(&db)?;
         let (queue, commands) = sync_channel(QUEUE_MAX);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write(db, &commands, sink))
+            .spawn(move || write(db, checkpointer, &commands, sink))
             .map_err(StoreError::Thread)?;
         let handle = StoreHandle {
             queue,
@@ -113,28 +119,45 @@ impl StoreHandle {
 
 fn write(
     mut db: Db,
+    mut checkpointer: Checkpointer,
     queue: &Receiver<Queued>,
     mut sink: impl FnMut(u64, Result<Fact, StoreError>),
 ) {
     let mut is_running = true;
     while is_running {
-        let mut batch = Vec::new();
-        // Waits for the first; takes what has queued meanwhile.
-        let mut next = queue.recv().ok();
-        loop {
-            match next {
-                Some(Queued::Work(job)) => batch.push(job),
-                Some(Queued::Stop) => is_running = false,
-                None if batch.is_empty() => return,
-                None => break,
-            }
-            if !is_running || batch.len() == BATCH_MAX {
-                break;
-            }
-            next = queue.try_recv().ok();
-        }
+        let Ok(first) = queue.recv() else { return };
+        let batch;
+        (batch, is_running) = collect(first, queue);
         commit(&mut db, &batch, &mut sink);
+        checkpointer.committed();
     }
+}
+
+/// What has queued meanwhile, and whether more may come.
+fn collect(first: Queued, queue: &Receiver<Queued>) -> (Vec<Job>, bool) {
+    let mut batch = Vec::new();
+    let mut urgent = false;
+    let latest = Instant::now() + RIDE_WAIT;
+    let mut next = Some(first);
+    while let Some(queued) = next {
+        match queued {
+            Queued::Work(job) => {
+                urgent |= !job.command.can_wait();
+                batch.push(job);
+            }
+            Queued::Stop => return (batch, false),
+        }
+        if batch.len() == BATCH_MAX {
+            break;
+        }
+        next = if urgent {
+            queue.try_recv().ok()
+        } else {
+            let rest = latest.saturating_duration_since(Instant::now());
+            queue.recv_timeout(rest).ok()
+        };
+    }
+    (batch, true)
 }
 
 fn commit(db: &mut Db, batch: &[Job], sink: &mut impl FnMut(u64, Result<Fact, StoreError>)) {

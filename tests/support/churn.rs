@@ -608,6 +608,8 @@ impl Shift {
         let name = format!("{cmd}: {} {}", refusal.status, refusal.rule);
         *self.tally.refusals.entry(name).or_default() += 1;
         match refusal.rule.as_str() {
+            // Nobody else takes a card she looks at: her page showed an older desk.
+            "stale_token" if cmd == "dial" => Err(format!("{cmd} was refused: {refusal:?}").into()),
             "no_call" | "stale_token" | "wrong_state" | "not_answered" => Ok(false),
             _ => Err(format!("{cmd} was refused: {refusal:?}").into()),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_tungstenite::connect_async;
+use tokio_tungstenite::connect_async_with_config;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
@@ -36,7 +36,8 @@ impl Desk {
         let headers = request.headers_mut();
         headers.insert("Cookie", access.cookie.parse()?);
         headers.insert("Origin", access.origin.parse()?);
-        let (mut socket, _) = connect_async(request).await?;
+        let (mut socket, _) =
+            connect_async_with_config(request, None, super::page::NO_DELAY).await?;
         let (orders, mut inbox) = mpsc::unbounded_channel::<Order>();
         let (show, shown) = watch::channel(Value::Null);
         let task = tokio::spawn(async move {

@@ -9,7 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::browser::{Browser, Failure};
 
@@ -141,7 +141,8 @@ impl Line {
         headers.insert("Sec-WebSocket-Protocol", "sip".parse()?);
         headers.insert("Cookie", access.cookie.parse()?);
         headers.insert("Origin", access.origin.parse()?);
-        let (socket, response) = connect_async(request).await?;
+        let (socket, response) =
+            connect_async_with_config(request, None, super::page::NO_DELAY).await?;
         let chosen = response.headers().get("Sec-WebSocket-Protocol");
         if chosen.is_none_or(|chosen| chosen != "sip") {
             return Err("the server did not choose the subprotocol sip".into());

@@ -62,6 +62,63 @@ fn everything_queued_is_committed_before_it_is_acknowledged_and_in_order() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_committed_all_the_same_alone_and_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foredial.db");
+    let (sink, facts) = mpsc::channel();
+    let store = Store::start(&path, move |id, fact| {
+        sink.send((id, fact.is_ok())).unwrap();
+    })
+    .unwrap();
+    let state = |name| Command::AgentState {
+        agent: AgentId::new("anna"),
+        state: name,
+        reason: None,
+    };
+    let handle = store.handle();
+    handle.submit(1, morning(), state("ready")).unwrap();
+    assert_eq!(facts.recv().unwrap(), (1, true));
+    // One that cannot wait takes along what came before it, in order.
+    handle.submit(2, morning(), state("previewing")).unwrap();
+    handle.submit(3, morning(), import(1)).unwrap();
+    handle.submit(4, morning(), state("dialing")).unwrap();
+    drop(store);
+    assert_eq!(
+        facts.iter().collect::<Vec<_>>(),
+        [(2, true), (3, true), (4, true)]
+    );
+    let again = Db::open(&Place::File(path)).unwrap();
+    let events = again.view(morning()).events_since(0, 10).unwrap();
+    assert_eq!(events.len(), 4, "{events:?}");
+}
+
+#[test]
+fn the_log_flows_back_into_the_database_while_commands_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("foredial.db");
+    let (sink, facts) = mpsc::channel();
+    let store = Store::start(&path, move |id, fact| {
+        sink.send((id, fact.is_ok())).unwrap();
+    })
+    .unwrap();
+    let empty = std::fs::metadata(&path).unwrap().len();
+    let configure = Command::Configure {
+        rules: Arc::new(Rules::of([demo()])),
+    };
+    store.handle().submit(0, morning(), configure).unwrap();
+    assert_eq!(facts.recv().unwrap(), (0, true));
+    // One commit each, until the database itself has grown.
+    for id in 1.. {
+        store.handle().submit(id, morning(), import(id)).unwrap();
+        assert_eq!(facts.recv().unwrap(), (id, true));
+        if std::fs::metadata(&path).unwrap().len() > empty {
+            break;
+        }
+        assert!(id < 5_000, "no checkpoint");
+    }
+}
+
+#[test]
 fn a_command_that_fails_takes_back_only_itself() {
     let mut house = House::new(vec![]);
     let bad = Command::Step {
