@@ -128,8 +128,14 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
             Arc::new(shown(id, campaign, rules, config.crm.is_some())),
         )
     });
+    let mut endpoint = EndpointConfig::new(sip, "foredial.invalid");
+    endpoint.digest = config.sip.digest;
+    endpoint.recreate_dialogs = config.sip.recreate_dialogs;
+    if !endpoint.digest {
+        tracing::warn!("[sip] digest = false: anyone on this machine may register and call");
+    }
     EngineConfig {
-        endpoint: EndpointConfig::new(sip, "foredial.invalid"),
+        endpoint,
         trunk_flow: Flow {
             id: UDP_FLOW,
             transport: Transport::Udp,

@@ -130,7 +130,7 @@ fn read(file: &str, text: &str, base: &Path) -> Result<(Config, Vec<String>), Co
 impl Config {
     fn read(root: Section<'_>) -> Config {
         let sip = SipConfig::read(root.section("sip"));
-        let http = HttpConfig::read(root.section("http"));
+        let http = HttpConfig::read(root.section("http"), sip.digest);
         let media = MediaConfig::read(root.section("media"));
         let state = StateConfig::read(root.section("state"));
         let store = StoreConfig::read(root.section("store"), &state);

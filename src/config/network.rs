@@ -21,6 +21,12 @@ pub struct SipConfig {
     /// The address trunks reach us at, when it is not the one we listen on (NAT, containers).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertised: Option<IpAddr>,
+    /// Whether phones prove who they are. Without it anyone who reaches us may register and call,
+    /// over WebSocket too, so it can be turned off on loopback addresses only.
+    pub digest: bool,
+    /// Whether an INVITE inside a dialog we do not know makes it anew (RFC 3261 12.2.2) instead of
+    /// being answered 481.
+    pub recreate_dialogs: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,13 +79,30 @@ impl SipConfig {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
         let listen = section.parsed("listen", address_and_port).unwrap_or(any);
         let advertised = section.parsed("advertised", address);
+        let digest = section.flag("digest", true);
+        if !digest && !listen.ip().is_loopback() {
+            section.sheet.complain(
+                section.span.clone(),
+                format!(
+                    "`digest = false` with `listen = \"{listen}\"`: anyone could call from here"
+                ),
+                "listen on a loopback address, such as \"127.0.0.1:5060\", or leave digest on",
+            );
+        }
+        let recreate_dialogs = section.flag("recreate_dialogs", false);
         section.done();
-        SipConfig { listen, advertised }
+        SipConfig {
+            listen,
+            advertised,
+            digest,
+            recreate_dialogs,
+        }
     }
 }
 
 impl HttpConfig {
-    pub(super) fn read(section: Section<'_>) -> HttpConfig {
+    /// `digest`: the one of `[sip]`.
+    pub(super) fn read(section: Section<'_>, digest: bool) -> HttpConfig {
         let listen = listener(
             &section,
             "listen",
@@ -95,6 +118,14 @@ impl HttpConfig {
                 section.span.clone(),
                 "`listen` and `tls_listen` are both off: no agent could sign in",
                 "give one of them an address",
+            );
+        }
+        let mut listeners = listen.iter().chain(&tls_listen);
+        if !digest && listeners.any(|listen| !listen.ip().is_loopback()) {
+            section.sheet.complain(
+                section.span.clone(),
+                "`digest = false` in [sip]: anyone could call from here over WebSocket",
+                "give listen a loopback address and tls_listen one or \"\", or leave digest on",
             );
         }
         // Port 0 is any free one, and never the same twice.

@@ -153,6 +153,29 @@ fn all_errors_come_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
+fn digest_can_be_turned_off_on_loopback_addresses_only() {
+    const TORTURE: &str = include_str!("../../config/torture.toml");
+    let sip = good(TORTURE).sip;
+    assert!(!sip.digest && sip.recreate_dialogs);
+    let heads = |text: &str| -> Vec<String> {
+        let errors = wrong(text);
+        let head = |one: &String| one.lines().next().unwrap_or_default().to_owned();
+        errors.iter().map(head).collect()
+    };
+    assert_eq!(
+        heads("[sip]\ndigest = false\n[http]\n"),
+        [
+            "foredial.toml:1:1: `digest = false` with `listen = \"0.0.0.0:5060\"`: anyone could call from here",
+            "foredial.toml:3:1: `digest = false` in [sip]: anyone could call from here over WebSocket",
+        ]
+    );
+    assert_eq!(
+        heads("[sip]\nrecreate_dialogs = 1\n"),
+        ["foredial.toml:2:20: `recreate_dialogs` is an integer"]
+    );
+}
+
+#[test]
 fn a_missing_key_is_told_with_the_line_of_its_table() {
     let errors = wrong("[[trunk]]\nname = \"a\"\n");
     assert_eq!(

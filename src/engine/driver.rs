@@ -324,7 +324,7 @@ impl Driver {
     fn open_flow(
         &mut self,
         now: Now,
-        agent: AgentId,
+        agent: Option<AgentId>,
         local: SocketAddr,
         remote: SocketAddr,
         secure: bool,
@@ -344,9 +344,10 @@ impl Driver {
             remote,
         };
         self.flows.insert(id, SocketFlow { flow, outgoing });
-        self.parts
-            .switch
-            .handle(now, Input::SipOpened { flow: id, agent });
+        if let Some(agent) = agent {
+            let opened = Input::SipOpened { flow: id, agent };
+            self.parts.switch.handle(now, opened);
+        }
         SipSocket {
             flow: id,
             outgoing: receiver,

@@ -105,7 +105,8 @@ pub enum Input {
         present: bool,
     },
     SipOpen {
-        agent: AgentId,
+        /// `None` where nobody has to sign in: trusted with nothing.
+        agent: Option<AgentId>,
         local: SocketAddr,
         remote: SocketAddr,
         secure: bool,
@@ -195,10 +196,10 @@ impl Handle {
             .await;
     }
 
-    /// A SIP WebSocket opened by a signed-in agent. `None` when the loop is gone.
+    /// A SIP WebSocket, of a signed-in agent if there is one. `None` when the loop is gone.
     pub async fn sip_open(
         &self,
-        agent: AgentId,
+        agent: Option<AgentId>,
         local: SocketAddr,
         remote: SocketAddr,
         secure: bool,

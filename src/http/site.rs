@@ -30,6 +30,8 @@ pub struct Site {
     pub links: Links,
     pub(super) admin: AdminKey,
     pub(super) origins: Vec<String>,
+    /// SIP over WebSocket without a sign-in: `[sip] digest = false`, on loopback only.
+    pub(super) open_sip: bool,
     pub(super) guesses_by_address: Rates,
     pub(super) guesses_by_agent: Rates,
     pub(super) verifications: Semaphore,
@@ -69,6 +71,7 @@ pub struct SiteParts {
     pub sessions: Sessions,
     pub admin: AdminKey,
     pub origins: Vec<String>,
+    pub open_sip: bool,
 }
 
 impl Site {
@@ -82,6 +85,7 @@ impl Site {
             links: Links::default(),
             admin: parts.admin,
             origins: parts.origins,
+            open_sip: parts.open_sip,
             guesses_by_address: Rates::new(GUESSES_PER_ADDRESS.0, GUESSES_PER_ADDRESS.1),
             guesses_by_agent: Rates::new(GUESSES_PER_AGENT.0, GUESSES_PER_AGENT.1),
             verifications: Semaphore::new(VERIFICATIONS_MAX),
@@ -120,6 +124,7 @@ impl Site {
             sessions: Sessions::open(Box::new(store), life, utc_now())?,
             admin: AdminKey::in_folder(folder)?,
             origins: config.http.origins.clone(),
+            open_sip: !config.sip.digest,
         }))
     }
 }

@@ -117,6 +117,7 @@ async fn play_engine(
                 if let Some(outgoing) = outgoing.take() {
                     let _ = reply.send(SipSocket { flow: 9, outgoing });
                 }
+                let agent = agent.map_or_else(|| "nobody".to_owned(), |agent| agent.to_string());
                 format!("sip_open {agent} {secure}")
             }
             Input::SipReceived { flow, bytes } => {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::message::{Body, Headers, NameAddr, Uri};
+use super::message::{Body, Headers, NameAddr, Target};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -69,11 +69,12 @@ pub struct Party {
 
 impl Party {
     pub(super) fn of(address: &NameAddr) -> Party {
-        let uri = Uri::parse(&address.uri).ok();
+        let target = Target::parse(&address.uri).ok();
+        let uri = target.as_ref().and_then(Target::sip).cloned();
         Party {
             display: address.display.clone(),
             uri: address.uri.clone(),
-            user: uri.as_ref().and_then(Uri::user_text).unwrap_or_default(),
+            user: target.and_then(|one| one.user_text()).unwrap_or_default(),
             host: uri.map(|uri| uri.host).unwrap_or_default(),
         }
     }

@@ -21,7 +21,7 @@ pub use endpoint::{Counters, Endpoint, EndpointConfig, Snapshot};
 pub use event::{
     EndedBy, Flow, InviteTimers, Output, Party, PingId, Reason, SessionId, SipEvent, Transport,
 };
-pub use message::{Body, Headers, Limits, NameAddr, Uri};
+pub use message::{Body, Headers, Limits, NameAddr, Target, Uri};
 pub use registrar::{Binding, RegistrarLimits};
 pub use timer::{Deadline, Timers};
 pub use transaction::Counts;

@@ -25,6 +25,8 @@ pub struct EndpointConfig {
     /// that dialog anew (true) or is answered 481 (false). Peers of a restarted process should
     /// hear 481.
     pub recreate_dialogs: bool,
+    /// Whether requests from strangers are challenged. Without it everyone may call and register.
+    pub digest: bool,
     /// Media types an INVITE may carry; anything else is 415.
     pub accept: Vec<String>,
 }
@@ -44,6 +46,7 @@ impl EndpointConfig {
             transactions_max: 100_000,
             sessions_max: 20_000,
             recreate_dialogs: false,
+            digest: true,
             accept: vec!["application/sdp".to_owned()],
         }
     }

@@ -4,7 +4,8 @@
 use crate::now::Now;
 use crate::sip::event::{Flow, Party, SipEvent, Transport};
 use crate::sip::message::{
-    ALLOW, Message, Method, Parsed, Request, Response, Uri, UriError, parse,
+    ALLOW, Body, Message, Method, Parsed, Part, Request, Response, Target, Uri, UriError,
+    media_type, parse, parts,
 };
 use crate::sip::registrar::Outcome;
 use crate::sip::session::Session;
@@ -150,11 +151,17 @@ impl Endpoint {
         if let Some(status) = method_refusal(&request.method) {
             return Some(self.stack.refusal(request, status));
         }
-        match Uri::parse(&request.uri) {
+        match Target::parse(&request.uri) {
             Err(UriError::Scheme) => return Some(self.stack.refusal(request, 416)),
             Err(UriError::Malformed) => return Some(self.stack.refusal(request, 400)),
             // RFC 3261 19.1.1: no headers in a Request-URI.
-            Ok(uri) if uri.headers.is_some() => return Some(self.stack.refusal(request, 400)),
+            Ok(Target::Sip(uri)) if uri.headers.is_some() => {
+                return Some(self.stack.refusal(request, 400));
+            }
+            // A domain registers at a SIP URI (RFC 3261 10.2); numbers and services are called.
+            Ok(Target::Tel(_) | Target::Urn(_)) if request.method == Method::Register => {
+                return Some(self.stack.refusal(request, 416));
+            }
             Ok(_) => {}
         }
         if let Some(refusal) = self.extension_refusal(request) {
@@ -168,6 +175,10 @@ impl Endpoint {
         }
         if let Some(refusal) = self.content_refusal(request) {
             return Some(refusal);
+        }
+        // RFC 4475 3.3.15: an INVITE whose answer may hold none of what we can say.
+        if request.method == Method::Invite && !self.may_answer(request) {
+            return Some(self.stack.refusal(request, 406));
         }
         let full = self.stack.tx.len() >= self.stack.config.transactions_max
             || self.sessions.len() >= self.stack.config.sessions_max;
@@ -208,18 +219,43 @@ impl Endpoint {
             refusal.headers.put("Accept-Encoding", "identity");
             return Some(refusal);
         }
-        let content_type = request.headers.text("Content-Type").unwrap_or_default();
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
         let accept = &self.stack.config.accept;
-        if accept
-            .iter()
-            .any(|one| one.eq_ignore_ascii_case(media_type))
-        {
+        let content_type = request.headers.text("Content-Type").unwrap_or_default();
+        let bytes = request.body.clone();
+        let known = accepted_content(
+            &Body {
+                content_type,
+                bytes,
+            },
+            accept,
+        );
+        if known {
             return None;
         }
         let mut refusal = self.stack.refusal(request, 415);
         refusal.headers.put("Accept", accept.join(", "));
         Some(refusal)
+    }
+
+    /// RFC 3261 20.1: without Accept, SDP is.
+    fn may_answer(&self, request: &Request) -> bool {
+        if request.headers.count("Accept") == 0 {
+            return true;
+        }
+        let ranges: Vec<String> = request
+            .headers
+            .items("Accept")
+            .iter()
+            .map(|r| media_type(r))
+            .collect();
+        let mut ours = self.stack.config.accept.iter().map(|one| media_type(one));
+        ours.any(|one| {
+            let group = one.split('/').next().unwrap_or_default();
+            let in_group = format!("{group}/*");
+            ranges
+                .iter()
+                .any(|range| *range == one || *range == in_group || range == "*/*")
+        })
     }
 
     fn on_invite(
@@ -308,6 +344,25 @@ impl Endpoint {
             }
         }
     }
+}
+
+/// A type we take, or a multipart body with a part of one and no other that must be understood
+/// (RFC 5621 3 and 5).
+fn accepted_content(body: &Body, accept: &[String]) -> bool {
+    let known = |content_type: &str| {
+        let content_type = media_type(content_type);
+        accept
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(&content_type))
+    };
+    if known(&body.content_type) {
+        return true;
+    }
+    let alternative = media_type(&body.content_type) == "multipart/alternative";
+    parts(body).is_some_and(|parts| {
+        let spare = |part: &Part| alternative || part.is_optional() || known(part.content_type());
+        parts.iter().any(|part| known(part.content_type())) && parts.iter().all(spare)
+    })
 }
 
 /// RFC 3261 8.2.1 and 21.5.2.

@@ -25,6 +25,9 @@ impl Endpoint {
         if let Some(user) = self.trusted.get(&flow.id) {
             return Ok(Some(user.clone()));
         }
+        if !self.stack.config.digest {
+            return Ok(None);
+        }
         let source = self.sources.get(&flow.remote.ip().to_canonical());
         let registers = request.method == Method::Register;
         if source.is_some_and(|source| !registers || source.may_register) {

@@ -1,8 +1,12 @@
 //! `name-addr` / `addr-spec` with parameters: From, To, Contact, Route (RFC 3261 §20.10, §25.1).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::headers::is_token;
+
+/// Parameters of one address or URI; more are malformed.
+pub(super) const PARAMS_MAX: usize = 64;
 
 /// A parameter: name and, if given, value without its quotes.
 pub type Param = (String, Option<String>);
@@ -132,6 +136,9 @@ pub(super) fn parse_params(text: &str) -> Option<Vec<Param>> {
             }
             None => None,
         };
+        if params.len() == PARAMS_MAX {
+            return None;
+        }
         params.push((name.to_owned(), value));
     }
     Some(params)
@@ -193,12 +200,30 @@ pub(in crate::sip) fn quote(text: &str) -> String {
     out
 }
 
+/// A URI in which nothing can end the brackets or the line it stands in: what no URI may hold is
+/// written as `%HH`.
+pub(super) fn unbroken(uri: &str) -> Cow<'_, str> {
+    let bad = |b: u8| !b.is_ascii_graphic() || b"<>\"".contains(&b);
+    if !uri.bytes().any(bad) {
+        return Cow::Borrowed(uri);
+    }
+    let mut out = String::with_capacity(uri.len() + 8);
+    for byte in uri.bytes() {
+        if bad(byte) {
+            out.push_str(&format!("%{byte:02X}"));
+        } else {
+            out.push(char::from(byte));
+        }
+    }
+    Cow::Owned(out)
+}
+
 impl fmt::Display for NameAddr {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(display) = &self.display {
             write!(out, "{} ", quote(display))?;
         }
-        write!(out, "<{}>", self.uri)?;
+        write!(out, "<{}>", unbroken(&self.uri))?;
         for (name, value) in &self.params {
             match value {
                 Some(value) if is_token(value.as_bytes()) => write!(out, ";{name}={value}")?,

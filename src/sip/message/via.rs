@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::address::{Param, parse_params};
 use super::headers::is_token;
-use super::uri::{split_host_port, valid_host};
+use super::uri::{ip_of, split_host_port, valid_host};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via {
@@ -111,7 +111,7 @@ impl Via {
 
     #[must_use]
     pub fn host_ip(&self) -> Option<IpAddr> {
-        self.host.trim_matches(['[', ']']).parse().ok()
+        ip_of(&self.host)
     }
 
     #[must_use]
