@@ -68,7 +68,7 @@ impl Demo {
     fn welcome(&self, config: &Config, up: &Up, carrier: SocketAddr, leads: u64) -> String {
         let mut text = format!(
             "Foredial demo: {}\n\nSign in (each link works once, for ten minutes):\n",
-            up.url()
+            up.url
         );
         for agent in &config.agents {
             let token = up
@@ -76,12 +76,7 @@ impl Demo {
                 .links
                 .issue(&AgentId::new(&agent.id), import::utc_now());
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "  {:<12} {}/signin?token={token}",
-                agent.name,
-                up.url()
-            );
+            let _ = writeln!(text, "  {:<12} {}/signin?token={token}", agent.name, up.url);
         }
         let _ = write!(
             text,

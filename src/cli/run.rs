@@ -56,7 +56,7 @@ impl Run {
         runtime()?.block_on(async {
             let bound = Bound::bind(&config).await?;
             let up = Up::start(works, Arc::new(config), bound).await?;
-            tracing::info!(page = %up.url(), sip = %up.sip, "running");
+            tracing::info!(page = %up.url, sip = %up.sip, "running");
             up.until_told().await
         })
     }
@@ -115,6 +115,8 @@ fn sip_taken(address: SocketAddr, error: &io::Error) -> Failure {
 /// The switch, running and being served.
 pub(super) struct Up {
     pub(super) sip: SocketAddr,
+    /// The page's address for people on this machine.
+    pub(super) url: String,
     pub(super) site: Arc<Site>,
     serving: Serving,
     handle: Handle,
@@ -145,10 +147,12 @@ impl Up {
         let site =
             Site::configured(&config, running.handle.clone(), running.archive).map_err(in_state)?;
         let site = Arc::new(site);
+        let url = control::url(&bound.server);
+        let address = control::Address::leave(folder, &url).map_err(in_state)?;
         let serving = serve(bound.server, Arc::clone(&site)).map_err(in_state)?;
-        let address = control::Address::leave(folder, &serving).map_err(in_state)?;
         Ok(Up {
             sip,
+            url,
             site,
             serving,
             handle: running.handle,
@@ -157,11 +161,6 @@ impl Up {
             interrupts,
             _address: address,
         })
-    }
-
-    /// The page's address for people on this machine.
-    pub(super) fn url(&self) -> String {
-        control::url(&self.serving)
     }
 
     /// Serves until a signal, then ends in order.
