@@ -147,6 +147,7 @@ impl Switch {
             telephone_event: agreed.telephone_event,
             send: agreed.direction.send(),
             receive: agreed.direction.receive(),
+            srtp: None,
         });
     }
 
