@@ -16,10 +16,12 @@ mod import;
 mod log;
 mod place;
 mod run;
+mod sockets;
 mod works;
 
 pub use failure::Failure;
 pub use run::{Running, Works};
+pub use sockets::SipBound;
 pub use works::Daemon;
 
 use clap::{Parser, Subcommand};

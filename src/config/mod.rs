@@ -10,6 +10,7 @@ mod disposition;
 mod network;
 mod people;
 mod show;
+mod sip;
 mod trunk;
 mod written;
 
@@ -20,9 +21,10 @@ pub use campaign::{CampaignConfig, Field, FieldKind, SkipReason};
 pub use complaint::ConfigErrors;
 pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
 pub use disposition::{Disposition, DispositionAction};
-pub use network::{HttpConfig, MediaConfig, RecordingsConfig, SipConfig, StateConfig, StoreConfig};
+pub use network::{HttpConfig, MediaConfig, RecordingsConfig, StateConfig, StoreConfig};
 pub use people::{AgentConfig, Language, PhoneConfig};
 pub use show::show;
+pub use sip::SipConfig;
 pub use trunk::{AddressRange, NumberFormat, TrunkConfig};
 
 use crate::dialer::campaign::Rules;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ways::Ways;
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::sip::{Credentials, EndpointConfig, Flow};
@@ -18,6 +19,8 @@ pub struct EngineConfig {
     pub endpoint: EndpointConfig,
     /// The UDP socket that trunks are reached through.
     pub trunk_flow: Flow,
+    /// Every UDP socket, and which of our addresses leads to whom.
+    pub ways: Ways,
     /// The address written into SDP toward trunks.
     pub media_address: std::net::IpAddr,
     /// First and last RTP port; even ones are used, the next odd one is the leg's RTCP.

@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::call::Call;
+use super::connections::{Connections, is_connection};
 use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
@@ -38,6 +39,15 @@ pub enum Input {
     SipOpened {
         flow: u64,
         agent: AgentId,
+    },
+    /// A TCP or TLS connection is up, opened by the peer or by us.
+    SipConnected {
+        flow: Flow,
+    },
+    /// A connection has lost its framing; it is closed after this.
+    SipBroken {
+        flow: Flow,
+        broken: sip::Broken,
     },
     SipClosed {
         flow: u64,
@@ -76,6 +86,11 @@ pub enum Output {
     Sip {
         flow: Flow,
         bytes: Vec<u8>,
+    },
+    /// Open a TCP or TLS connection; what is sent on the flow waits for it.
+    SipConnect {
+        flow: Flow,
+        server_name: Option<String>,
     },
     Media(MediaCommand),
     Store {
@@ -123,6 +138,7 @@ pub struct Switch {
     pub(super) counters: Counters,
     pub(super) rng: StdRng,
     pub(super) draining: bool,
+    pub(super) connections: Connections,
     next_write: u64,
     next_leg: u64,
     workers: u64,
@@ -186,6 +202,7 @@ impl Switch {
             counters: Counters::default(),
             rng,
             draining: false,
+            connections: Connections::default(),
             next_write: 1,
             next_leg: 1,
             workers: workers.max(1) as u64,
@@ -199,9 +216,17 @@ impl Switch {
 
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Sip { flow, bytes } => self.sip.handle_received(now, &flow, &bytes),
+            Input::Sip { flow, bytes } => {
+                let flow = self.heard_on(flow, &bytes);
+                self.sip.handle_received(now, &flow, &bytes);
+            }
             Input::SipOpened { flow, agent } => {
                 self.sip.trust_flow(flow, agent.as_str().to_owned());
+            }
+            Input::SipConnected { flow } => self.connected(&flow),
+            Input::SipBroken { flow, broken } => self.broken(now, &flow, &broken),
+            Input::SipClosed { flow } if is_connection(flow) => {
+                self.connection_closed(now, flow);
             }
             Input::SipClosed { flow } => {
                 self.sip.handle_flow_closed(now, flow);
@@ -240,7 +265,10 @@ impl Switch {
         while let Some(output) = self.sip.poll_output() {
             match output {
                 sip::Output::Send { flow, bytes } => {
-                    self.out.push_back(Output::Sip { flow, bytes })
+                    let flow = self.live_way(flow);
+                    if let Some((flow, bytes)) = self.sized(now, flow, bytes) {
+                        self.out.push_back(Output::Sip { flow, bytes });
+                    }
                 }
                 sip::Output::Event(event) => self.sip_event(now, event),
             }

@@ -416,7 +416,8 @@ impl World {
                 Output::Reply { reply, result } => {
                     self.replies.insert(reply, result);
                 }
-                Output::FetchCrm(_) => {}
+                // There are no streams on this wire.
+                Output::FetchCrm(_) | Output::SipConnect { .. } => {}
             }
         }
         for text in std::mem::take(&mut self.far.out) {
@@ -589,6 +590,7 @@ fn config() -> EngineConfig {
     EngineConfig {
         endpoint: EndpointConfig::new(SWITCH.parse().expect("an address"), "foredial.invalid"),
         trunk_flow: udp(),
+        ways: Default::default(),
         media_address: "127.0.0.1".parse().expect("an address"),
         rtp_ports: (10_000, 10_999),
         recordings: PathBuf::from("recordings"),
