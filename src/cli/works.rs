@@ -143,6 +143,8 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
         ),
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
+        plan: config.plan(),
+        permit: config.routing.permit.clone(),
         phones: config
             .phones
             .iter()

@@ -18,6 +18,7 @@ mod restore;
 mod seat;
 pub mod start;
 pub mod switch;
+mod through;
 mod timers;
 mod writes;
 

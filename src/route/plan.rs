@@ -40,7 +40,10 @@ pub struct Decision {
 pub enum Outcome {
     Routed(Routed),
     /// Refused at once, by a rule or because there is none.
-    Refused { status: u16, rule: Option<String> },
+    Refused {
+        status: u16,
+        rule: Option<String>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,7 +51,9 @@ impl Rule {
     pub fn explain(&self, question: &Question, why: Why) -> String {
         match why {
             Why::Matches => "matches".to_owned(),
-            Why::AnotherNumber => format!("does not match: it holds when the number {}", self.number),
+            Why::AnotherNumber => {
+                format!("does not match: it holds when the number {}", self.number)
+            }
             Why::AnotherSource => {
                 let from: Vec<String> = self.from.iter().map(ToString::to_string).collect();
                 let (from, source) = (from.join(", "), &question.source);

@@ -28,6 +28,18 @@ pub enum From {
     Address(Option<IpAddr>),
 }
 
+impl Source {
+    /// What it is, without a name: for logs and counts.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Source::Trunk(_) => "trunk",
+            Source::Phone(_) => "phone",
+            Source::Agent(_) => "agent",
+            Source::Address(_) => "address",
+        }
+    }
+}
+
 impl From {
     pub fn covers(&self, source: &Source) -> bool {
         match (self, source) {

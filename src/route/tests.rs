@@ -71,7 +71,11 @@ fn the_first_rule_that_matches_decides() {
 
 #[test]
 fn what_no_rule_matches_is_refused() {
-    let plan = plan(vec![rule("one", Match::Exact(vec!["101".to_owned()]), phone("101"))]);
+    let plan = plan(vec![rule(
+        "one",
+        Match::Exact(vec!["101".to_owned()]),
+        phone("101"),
+    )]);
     let decision = plan.route(&asked("102", "trunk:a"));
     let refused = Outcome::Refused {
         status: 404,
@@ -83,7 +87,11 @@ fn what_no_rule_matches_is_refused() {
 
 #[test]
 fn a_rule_may_refuse() {
-    let plan = plan(vec![rule("no", Match::Prefix("00".to_owned()), vec![Step::Refuse(603)])]);
+    let plan = plan(vec![rule(
+        "no",
+        Match::Prefix("00".to_owned()),
+        vec![Step::Refuse(603)],
+    )]);
     let refused = Outcome::Refused {
         status: 603,
         rule: Some("no".to_owned()),
@@ -94,7 +102,10 @@ fn a_rule_may_refuse() {
 #[test]
 fn a_source_is_one_of_a_kind_or_the_whole_kind() {
     let mut trunks = rule("in", Match::Any, phone("1"));
-    trunks.from = vec!["trunk:a".parse().expect("a source"), "address".parse().expect("a kind")];
+    trunks.from = vec![
+        "trunk:a".parse().expect("a source"),
+        "address".parse().expect("a kind"),
+    ];
     let plan = plan(vec![trunks]);
     for (source, expected) in [
         ("trunk:a", "in"),
