@@ -15,6 +15,7 @@ mod hash_password;
 mod import;
 mod log;
 mod place;
+mod route;
 mod run;
 mod sockets;
 mod works;

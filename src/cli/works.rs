@@ -144,6 +144,8 @@ fn resolved(config: &Config, sip: &SipBound, local: SocketAddr, media_ip: IpAddr
         ),
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
+        plan: config.plan(),
+        permit: config.routing.permit.clone(),
         phones: config
             .phones
             .iter()

@@ -71,11 +71,13 @@ fn the_examples_in_the_reference_show_the_defaults_of_their_keys() {
     let mut shown = good(&text);
     let needed = "[crm]\nurl = \"https://crm.example.com/customers/{{ external_id }}\"\n\
         [[trunk]]\nname = \"carrier-a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
-        [[phone]]\nuser = \"101\"\npassword = \"change me\"\n[[agent]]\nid = \"li.wei\"\n\
+        [[phone]]\nuser = \"101\"\npassword = \"change me\"\n\
+        [[phone]]\nusers = \"201..220\"\npassword = \"change me\"\n[[agent]]\nid = \"li.wei\"\n\
         [[campaign]]\nid = \"autumn\"\ntrunks = [\"carrier-a\"]\n";
     let mut least = good(needed);
     // Lists that are examples by nature.
     shown.crm.as_mut().unwrap().sections.clear();
+    shown.routes.clear();
     let campaign = &mut shown.campaigns[0];
     campaign.fields.clear();
     campaign.skip_reasons.clear();
@@ -126,7 +128,7 @@ fn an_unknown_key_is_pointed_at_with_what_was_meant() {
         ["foredial.toml:1:2: unknown key `radio` at the top\n \
           1 | [radio]\n   \
             |  ^^^^^\n   \
-            = known here: sip, http, media, state, store, recordings, crm, trunk, phone, campaign, agent"]
+            = known here: sip, http, media, state, store, recordings, crm, trunk, phone, campaign, agent, routing, route"]
     );
 }
 

@@ -21,6 +21,7 @@ mod seat;
 pub mod start;
 mod streams;
 pub mod switch;
+mod through;
 mod timers;
 pub mod ways;
 mod writes;

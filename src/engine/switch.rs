@@ -17,6 +17,7 @@ use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
+use super::through::{Arrived, Throughs};
 use super::writes::Write;
 use crate::id::{AgentId, CallId, LegId, TrunkId};
 use crate::net::port_pool::{PortPool, QUARANTINE};
@@ -113,6 +114,7 @@ pub enum Output {
 pub(super) enum SessionOf {
     Seat(AgentId),
     Customer(CallId),
+    Through(CallId),
 }
 
 /// Whose leg it is, as media facts name it.
@@ -120,6 +122,7 @@ pub(super) enum SessionOf {
 pub(super) enum LegOf {
     Seat(AgentId),
     Customer(CallId),
+    Through(CallId),
 }
 
 pub struct Switch {
@@ -129,6 +132,7 @@ pub struct Switch {
     pub(super) calls: HashMap<CallId, Call>,
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
+    pub(super) through: Throughs,
     /// Seat legs whose INVITE has been accepted.
     pub(super) accepted_seats: HashSet<LegId>,
     pub(super) ports: PortPool,
@@ -179,6 +183,9 @@ impl Switch {
         for trunk in config.trunks.values() {
             sip.permit_source(trunk.peer.ip(), false);
         }
+        for ip in &config.permit {
+            sip.permit_source(*ip, false);
+        }
         for (user, password) in &config.phones {
             let secret = Secret::Password(password.clone());
             let order = vec![Algorithm::Sha256, Algorithm::Md5];
@@ -195,6 +202,7 @@ impl Switch {
             sip,
             desks,
             calls: HashMap::new(),
+            through: Throughs::default(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),
@@ -283,12 +291,30 @@ impl Switch {
             flow,
             user,
             request_uri,
+            from,
+            headers,
             body,
             ..
         } = event
         {
-            return self.seat_invited(now, session, flow.id, user, &user_part(&request_uri), body);
+            let called = user_part(&request_uri);
+            if self.is_seat(&flow, &called) {
+                return self.seat_invited(now, session, flow.id, user, &called, body);
+            }
+            return self.through_invited(
+                now,
+                Arrived {
+                    session,
+                    flow,
+                    user,
+                    request_uri,
+                    from,
+                    headers,
+                    body,
+                },
+            );
         }
+        self.note_home(&event);
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Registered {
@@ -303,6 +329,7 @@ impl Switch {
         };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Through(call)) => self.through_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
@@ -315,6 +342,9 @@ impl Switch {
     }
 
     fn media_fact(&mut self, now: Now, fact: MediaFact) {
+        let Some(fact) = self.through_media(now, fact) else {
+            return;
+        };
         match fact {
             MediaFact::BrowserAnswer { leg, sdp } => self.seat_answered(now, leg, sdp),
             MediaFact::BrowserRefused { leg, reason } => self.seat_refused(now, leg, &reason),
@@ -379,6 +409,7 @@ impl Switch {
         let sip = self.sip.snapshot();
         self.writes.is_empty()
             && self.write_again.is_empty()
+            && self.through.is_quiet()
             && sip.transactions == sip::Counts::default()
             && !self.calls.values().any(Call::is_recording)
     }
@@ -393,6 +424,7 @@ impl Switch {
                 .values()
                 .filter(|call| !call.is_ended() && call.trunk.id == *id)
                 .count()
+                + self.through.on_trunk(id)
         };
         self.config
             .trunks
@@ -423,6 +455,7 @@ impl Switch {
                 "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
             })).collect::<Vec<_>>(),
             "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
+            "through": self.through.snapshot(),
             "sip": {
                 "sessions": sip.sessions,
                 "dialogs": sip.dialogs,

@@ -81,6 +81,8 @@ pub fn row(at: usize, numbers: &[&str]) -> Row {
         external_id: Some(format!("L{at:04}")),
         name: format!("Customer {at}"),
         language: "en".to_owned(),
+        plan: Default::default(),
+        permit: Vec::new(),
         phones: numbers
             .iter()
             .map(|number| Phone {
@@ -544,7 +546,7 @@ fn ws(id: u64) -> Flow {
     }
 }
 
-fn config() -> EngineConfig {
+pub fn config() -> EngineConfig {
     let campaign = CampaignId::new("c");
     let trunk = Trunk {
         id: TrunkId::new("t"),
