@@ -3,6 +3,7 @@
 # make crash        kill -9 at N moments of a call (100 unless told), each followed by a start and a judgement
 # make soak         ten minutes (SOAK_MINUTES) of churn on twenty seats; nothing may be left behind
 # make bench-click  from the click on Call to the INVITE on the wire, with twenty recorded calls up
+# make bench-sip    calls and registrations a CPU-second, with Kamailio as the baseline in the same run
 # make bench-pure   the pure hot paths beside what the crates below them cost alone
 #
 # The first two say what the machine lacks; as root on Debian they install it.
@@ -15,7 +16,7 @@ export CARGO_TARGET_DIR
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .NOTPARALLEL:
-.PHONY: help demo test needs fmt clippy rust web browser crash soak bench-click bench-pure
+.PHONY: help demo test needs fmt clippy rust web browser crash soak bench-click bench-sip bench-pure
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -62,6 +63,10 @@ soak:
 
 bench-click:
 	cargo bench --locked --bench click
+
+bench-sip:
+	cargo build --release --locked --bin foredial
+	benches/sip/run "$(CARGO_TARGET_DIR)/release/foredial"
 
 bench-pure:
 	cargo bench --locked --bench pure

@@ -36,14 +36,20 @@ fn probe(transport: &str) -> Vec<u8> {
 }
 
 fn is_probed(bytes: &[u8]) -> bool {
-    bytes.windows(PROBE.len()).any(|window| window == PROBE.as_bytes())
+    bytes
+        .windows(PROBE.len())
+        .any(|window| window == PROBE.as_bytes())
 }
 
 /// Where answers over UDP go: the port of the top Via.
 fn via_port(bytes: &[u8]) -> u16 {
     let text = String::from_utf8_lossy(bytes);
-    let via = text.lines().find(|line| line.to_ascii_lowercase().starts_with("via:"));
-    let sent_by = via.and_then(|line| line.split([';', ',']).next()).unwrap_or_default();
+    let via = text
+        .lines()
+        .find(|line| line.to_ascii_lowercase().starts_with("via:"));
+    let sent_by = via
+        .and_then(|line| line.split([';', ',']).next())
+        .unwrap_or_default();
     let sent_by = sent_by.split_whitespace().last().unwrap_or_default();
     let port = match sent_by.rsplit_once("]:") {
         Some((_, port)) => Some(port),
@@ -79,14 +85,18 @@ async fn heard_over_websocket(home: &Home, bytes: &[u8]) -> Vec<Vec<u8>> {
     request
         .headers_mut()
         .insert("Sec-WebSocket-Protocol", "sip".parse().expect("a token"));
-    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.expect("an open door");
+    let (mut socket, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .expect("an open door");
     let sent = [bytes.to_vec(), probe("WS")];
     for message in sent {
         socket.send(Frame::binary(message)).await.expect("sent");
     }
     let mut heard = Vec::new();
     loop {
-        let frame = tokio::time::timeout(PATIENCE, socket.next()).await.expect("an answer");
+        let frame = tokio::time::timeout(PATIENCE, socket.next())
+            .await
+            .expect("an answer");
         let message = match frame.expect("open").expect("a frame") {
             Frame::Text(text) => text.as_bytes().to_vec(),
             Frame::Binary(bytes) => bytes.to_vec(),
@@ -103,15 +113,22 @@ async fn heard_over_websocket(home: &Home, bytes: &[u8]) -> Vec<Vec<u8>> {
 fn verdict(row: &Row, heard: &[Vec<u8>]) -> Option<String> {
     let got: Vec<u16> = heard.iter().map(|message| status(message)).collect();
     let right = match row.answer {
-        Answer::Status(status) => got.first() == Some(&status) && got.iter().all(|one| *one == status),
+        Answer::Status(status) => {
+            got.first() == Some(&status) && got.iter().all(|one| *one == status)
+        }
         // Nobody is at home, which is normal routing; no complaint about the message is.
         Answer::Call => {
-            let normal = |status: &u16| matches!(status, 100..=299 | 403 | 404 | 480 | 486 | 488 | 603);
+            let normal =
+                |status: &u16| matches!(status, 100..=299 | 403 | 404 | 480 | 486 | 488 | 603);
             !got.is_empty() && got.iter().all(normal)
         }
         Answer::None => got.is_empty(),
     };
-    let said = || heard.iter().map(|m| String::from_utf8_lossy(m).into_owned());
+    let said = || {
+        heard
+            .iter()
+            .map(|m| String::from_utf8_lossy(m).into_owned())
+    };
     (!right).then(|| {
         let said: Vec<String> = said().collect();
         format!("{}: {got:?}, not {:?}: {said:?}", row.name, row.answer)
@@ -153,8 +170,12 @@ async fn with_digest_nobody_registers_calls_or_opens_a_websocket_unasked() {
         let got: Vec<u16> = heard.iter().map(|message| status(message)).collect();
         assert!(matches!(got[..], [401 | 403]), "{name}: {got:?}");
     }
-    let mut request = format!("ws://{}:8080/sip", home.ip).into_client_request().expect("a URL");
+    let mut request = format!("ws://{}:8080/sip", home.ip)
+        .into_client_request()
+        .expect("a URL");
     let protocol = "sip".parse().expect("a token");
-    request.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
+    request
+        .headers_mut()
+        .insert("Sec-WebSocket-Protocol", protocol);
     assert!(tokio_tungstenite::connect_async(request).await.is_err());
 }

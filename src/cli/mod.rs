@@ -15,11 +15,14 @@ mod hash_password;
 mod import;
 mod log;
 mod place;
+mod route;
 mod run;
+mod sockets;
 mod works;
 
 pub use failure::Failure;
 pub use run::{Running, Works};
+pub use sockets::SipBound;
 pub use works::Daemon;
 
 use clap::{Parser, Subcommand};

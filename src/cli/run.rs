@@ -3,11 +3,10 @@
 //! Ports are bound first, so that a taken one is told before anything starts. SIGTERM drains: no
 //! new work, calls go on to their end; a second one, or Ctrl-C, ends them now.
 
-use super::{Failure, control, log};
+use super::{Failure, SipBound, control, log};
 use crate::config::{self, Config};
 use crate::engine::handle::Handle;
 use crate::http::{Archive, Server, Serving, Site, serve};
-use crate::net::udp::{Datagram, SipUdp};
 use clap::Args;
 use std::io;
 use std::net::SocketAddr;
@@ -15,10 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 
-/// SIP datagrams that may wait for the loop.
-const DATAGRAMS_MAX: usize = 4_096;
 /// How long a drain waits for calls to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3_600);
 const DRAIN_LOOK: Duration = Duration::from_millis(500);
@@ -31,12 +27,11 @@ pub(super) struct Run {
 
 /// Starts the rooms below the command line: store, media workers, the loop.
 pub trait Works: Send + Sync + 'static {
-    /// `udp` is the bound SIP socket and `datagrams` what it receives. Called on a tokio runtime.
+    /// Called on a tokio runtime, on which the SIP sockets live.
     fn start(
         &self,
         config: Arc<Config>,
-        udp: SipUdp,
-        datagrams: mpsc::Receiver<Datagram>,
+        sip: SipBound,
     ) -> impl Future<Output = Result<Running, Failure>> + Send;
 }
 
@@ -56,7 +51,7 @@ impl Run {
         runtime()?.block_on(async {
             let bound = Bound::bind(&config).await?;
             let up = Up::start(works, Arc::new(config), bound).await?;
-            tracing::info!(page = %up.url(), sip = %up.sip, "running");
+            tracing::info!(page = %up.url, sip = %up.sip, "running");
             up.until_told().await
         })
     }
@@ -72,8 +67,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Every port of the control plane, bound.
 pub(super) struct Bound {
     server: Server,
-    udp: SipUdp,
-    datagrams: mpsc::Receiver<Datagram>,
+    sip: SipBound,
 }
 
 impl Bound {
@@ -86,35 +80,16 @@ impl Bound {
             Failure::new(what, "choose a folder this user may write to")
         })?;
         let server = Server::bind(config).map_err(Failure::plain)?;
-        let (udp, datagrams) = SipUdp::bind(config.sip.listen, DATAGRAMS_MAX)
-            .await
-            .map_err(|error| sip_taken(config.sip.listen, &error))?;
-        Ok(Bound {
-            server,
-            udp,
-            datagrams,
-        })
-    }
-}
-
-fn sip_taken(address: SocketAddr, error: &io::Error) -> Failure {
-    let key = format!("[sip] listen = \"{address}\" (UDP)");
-    match error.kind() {
-        io::ErrorKind::AddrInUse => Failure::new(
-            format!("{key}: the port is taken"),
-            "stop what uses it or change listen",
-        ),
-        io::ErrorKind::AddrNotAvailable => Failure::new(
-            format!("{key}: this machine has no such address"),
-            "change listen, or 0.0.0.0 for all",
-        ),
-        _ => Failure::new(format!("{key}: {error}"), "change listen"),
+        let sip = SipBound::bind(config)?;
+        Ok(Bound { server, sip })
     }
 }
 
 /// The switch, running and being served.
 pub(super) struct Up {
     pub(super) sip: SocketAddr,
+    /// The page's address for people on this machine.
+    pub(super) url: String,
     pub(super) site: Arc<Site>,
     serving: Serving,
     handle: Handle,
@@ -130,13 +105,12 @@ impl Up {
         config: Arc<Config>,
         bound: Bound,
     ) -> Result<Up, Failure> {
-        let sip = bound.udp.local_addr();
+        let no_socket = || Failure::new("[sip] listen is empty", "name an address for UDP");
+        let sip = bound.sip.first().ok_or_else(no_socket)?;
         let no_signals = |error| Failure::plain(format!("signals cannot be waited for: {error}"));
         let terminations = signal(SignalKind::terminate()).map_err(no_signals)?;
         let interrupts = signal(SignalKind::interrupt()).map_err(no_signals)?;
-        let running = works
-            .start(Arc::clone(&config), bound.udp, bound.datagrams)
-            .await?;
+        let running = works.start(Arc::clone(&config), bound.sip).await?;
         let folder = &config.state.folder;
         let in_state = |error: io::Error| {
             let what = format!("[state] folder = \"{}\": {error}", folder.display());
@@ -145,10 +119,12 @@ impl Up {
         let site =
             Site::configured(&config, running.handle.clone(), running.archive).map_err(in_state)?;
         let site = Arc::new(site);
+        let url = control::url(&bound.server);
+        let address = control::Address::leave(folder, &url).map_err(in_state)?;
         let serving = serve(bound.server, Arc::clone(&site)).map_err(in_state)?;
-        let address = control::Address::leave(folder, &serving).map_err(in_state)?;
         Ok(Up {
             sip,
+            url,
             site,
             serving,
             handle: running.handle,
@@ -157,11 +133,6 @@ impl Up {
             interrupts,
             _address: address,
         })
-    }
-
-    /// The page's address for people on this machine.
-    pub(super) fn url(&self) -> String {
-        control::url(&self.serving)
     }
 
     /// Serves until a signal, then ends in order.

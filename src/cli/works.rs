@@ -2,16 +2,14 @@
 //! configuration is filled in.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::Failure;
 use super::archive::StoreArchive;
 use super::run::{Running, Works};
+use super::{Failure, SipBound};
 use crate::config::{AgentConfig, CampaignConfig, Config, FieldKind, TrunkConfig};
 use crate::connector::crm::CrmClient;
 use crate::engine::driver::{CrmQuestion, FetchCrm, UDP_FLOW};
@@ -20,9 +18,11 @@ use crate::engine::resolved::{
     AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, NumberRule, Text, Trunk,
 };
 use crate::engine::start::Start;
+use crate::engine::ways::Ways;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::media::music::read_wav;
-use crate::net::udp::{Datagram, SipUdp};
+use crate::net::source::{self, Sources};
+use crate::net::udp::SipUdp;
 use crate::sip::{Credentials, EndpointConfig, Flow, Transport};
 
 /// A silent trunk is given up this early, so that the next one can ring within 4 s.
@@ -32,24 +32,20 @@ const INVITE_TIMEOUT: Duration = Duration::from_secs(4);
 pub struct Daemon;
 
 impl Works for Daemon {
-    async fn start(
-        &self,
-        config: Arc<Config>,
-        udp: SipUdp,
-        datagrams: mpsc::Receiver<Datagram>,
-    ) -> Result<Running, Failure> {
-        let sip_ip = advertised(&config, udp.local_addr().ip());
+    async fn start(&self, config: Arc<Config>, sip: SipBound) -> Result<Running, Failure> {
+        let no_socket = || Failure::new("[sip] listen is empty", "name an address for UDP");
+        let first = sip.first().ok_or_else(no_socket)?;
+        let sip_ip = advertised(&config, first.ip());
         let media_ip = config.media.address.unwrap_or(sip_ip);
         let start = Start {
-            config: resolved(&config, &udp, sip_ip, media_ip),
+            config: resolved(&config, &sip, first, media_ip),
             database: config.store.path.clone(),
             media_ip,
             advertised: media_ip,
             workers: config.media.workers as usize,
             music: music(&config)?,
             country: "CN".to_owned(),
-            udp,
-            datagrams,
+            sip: sip.sockets,
             fetch_crm: crm(&config)?,
         };
         let recordings = start.config.recordings.clone();
@@ -74,22 +70,26 @@ impl Works for Daemon {
     }
 }
 
-/// The address the far ends are told. A wildcard stands for the address the kernel would use.
+/// The address far ends send voice to. A wildcard stands for the address the kernel would use.
 fn advertised(config: &Config, bound: IpAddr) -> IpAddr {
     let wildcard = bound.is_unspecified();
     config
         .sip
-        .advertised
+        .advertised_beside(bound)
         .unwrap_or_else(|| if wildcard { outward() } else { bound })
 }
 
-/// Connecting a UDP socket sends nothing; it only asks the routing table.
+/// Toward the rest of the world: 192.0.2.1 stands for it, and nothing is sent there.
 fn outward() -> IpAddr {
-    let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    asked.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+    let world = Ipv4Addr::new(192, 0, 2, 1).into();
+    source::ask(world).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// Every UDP socket, and the routing table behind them.
+fn ways(sip: &SipBound) -> Ways {
+    let sources = Sources::default();
+    let bound = sip.sockets.udp.iter().map(SipUdp::local_addr);
+    Ways::new(bound.collect(), move |peer| sources.toward(peer))
 }
 
 /// Where an agent works: in the campaigns she names, or in all of them when she names none.
@@ -102,9 +102,9 @@ fn campaigns_of(agent: &AgentConfig, config: &Config) -> Vec<CampaignId> {
     }
 }
 
-fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> EngineConfig {
-    let local = udp.local_addr();
-    let sip = SocketAddr::new(sip_ip, local.port());
+fn resolved(config: &Config, sip: &SipBound, local: SocketAddr, media_ip: IpAddr) -> EngineConfig {
+    let mut endpoint = EndpointConfig::new(local, "foredial.invalid");
+    endpoint.doors.clone_from(&sip.doors);
     let agents = config.agents.iter().map(|agent| {
         let id = AgentId::new(&agent.id);
         let campaigns = campaigns_of(agent, config);
@@ -128,7 +128,6 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
             Arc::new(shown(id, campaign, rules, config.crm.is_some())),
         )
     });
-    let mut endpoint = EndpointConfig::new(sip, "foredial.invalid");
     endpoint.digest = config.sip.digest;
     endpoint.recreate_dialogs = config.sip.recreate_dialogs;
     if !endpoint.digest {
@@ -142,6 +141,7 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
             local,
             remote: local,
         },
+        ways: ways(sip),
         media_address: media_ip,
         rtp_ports: (
             *config.media.rtp_ports.start(),
@@ -149,6 +149,8 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
         ),
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
+        plan: config.plan(),
+        permit: config.routing.permit.clone(),
         phones: config
             .phones
             .iter()

@@ -9,7 +9,9 @@ mod crm;
 mod disposition;
 mod network;
 mod people;
+mod route;
 mod show;
+mod sip;
 mod trunk;
 mod written;
 
@@ -20,9 +22,11 @@ pub use campaign::{CampaignConfig, Field, FieldKind, SkipReason};
 pub use complaint::ConfigErrors;
 pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
 pub use disposition::{Disposition, DispositionAction};
-pub use network::{HttpConfig, MediaConfig, RecordingsConfig, SipConfig, StateConfig, StoreConfig};
+pub use network::{HttpConfig, MediaConfig, RecordingsConfig, StateConfig, StoreConfig};
 pub use people::{AgentConfig, Language, PhoneConfig};
+pub use route::{RouteAction, RouteConfig, RoutingConfig};
 pub use show::show;
+pub use sip::SipConfig;
 pub use trunk::{AddressRange, NumberFormat, TrunkConfig};
 
 use crate::dialer::campaign::Rules;
@@ -50,6 +54,9 @@ pub struct Config {
     pub agents: Vec<AgentConfig>,
     #[serde(rename = "campaign")]
     pub campaigns: Vec<CampaignConfig>,
+    pub routing: RoutingConfig,
+    #[serde(rename = "route")]
+    pub routes: Vec<RouteConfig>,
 }
 
 /// One text in both of the pages' languages.
@@ -140,6 +147,9 @@ impl Config {
         let phones = people::read_phones(&root);
         let campaigns = campaign::read_all(&root, &trunks);
         let agents = people::read_agents(&root, &campaigns);
+        let names = route::Names::of(&trunks, &phones, &agents, &campaigns);
+        let routing = RoutingConfig::read(root.section("routing"), &names);
+        let routes = route::read_all(&root, &names);
         root.done();
         Config {
             sip,
@@ -153,6 +163,8 @@ impl Config {
             phones,
             agents,
             campaigns,
+            routing,
+            routes,
         }
     }
 }
@@ -167,6 +179,12 @@ impl Config {
                 .iter()
                 .map(|campaign| campaign.rules(&self.trunks, &version)),
         )
+    }
+
+    /// Where calls go that no agent has dialled.
+    #[must_use]
+    pub fn plan(&self) -> crate::route::Plan {
+        route::plan(&self.routing, &self.routes, &self.trunks)
     }
 
     /// A name for what is configured: the same for the same settings, however they are written.

@@ -1,4 +1,4 @@
-//! `[sip]`, `[http]`, `[media]`, `[state]`, `[store]`, `[recordings]`.
+//! `[http]`, `[media]`, `[state]`, `[store]`, `[recordings]`.
 
 use super::written::{Section, Wrong};
 use serde::{Serialize, Serializer};
@@ -13,21 +13,6 @@ const WORKERS_MAX: u32 = 256;
 /// A working day and an evening; a week at most.
 const SESSION_HOURS: u32 = 16;
 const SESSION_HOURS_MAX: u32 = 168;
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SipConfig {
-    /// UDP.
-    pub listen: SocketAddr,
-    /// The address trunks reach us at, when it is not the one we listen on (NAT, containers).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub advertised: Option<IpAddr>,
-    /// Whether phones prove who they are. Without it anyone who reaches us may register and call,
-    /// over WebSocket too, so it can be turned off on loopback addresses only.
-    pub digest: bool,
-    /// Whether an INVITE inside a dialog we do not know makes it anew (RFC 3261 12.2.2) instead of
-    /// being answered 481.
-    pub recreate_dialogs: bool,
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HttpConfig {
@@ -72,32 +57,6 @@ pub struct StoreConfig {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RecordingsConfig {
     pub folder: PathBuf,
-}
-
-impl SipConfig {
-    pub(super) fn read(section: Section<'_>) -> SipConfig {
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
-        let listen = section.parsed("listen", address_and_port).unwrap_or(any);
-        let advertised = section.parsed("advertised", address);
-        let digest = section.flag("digest", true);
-        if !digest && !listen.ip().is_loopback() {
-            section.sheet.complain(
-                section.span.clone(),
-                format!(
-                    "`digest = false` with `listen = \"{listen}\"`: anyone could call from here"
-                ),
-                "listen on a loopback address, such as \"127.0.0.1:5060\", or leave digest on",
-            );
-        }
-        let recreate_dialogs = section.flag("recreate_dialogs", false);
-        section.done();
-        SipConfig {
-            listen,
-            advertised,
-            digest,
-            recreate_dialogs,
-        }
-    }
 }
 
 impl HttpConfig {

@@ -1,8 +1,11 @@
 //! `[[agent]]` and `[[phone]]`: who signs in, and the desk phones that register.
 
-use super::written::{Section, did_you_mean};
+use super::written::{Found, Section, Wrong, did_you_mean};
 use super::{CampaignConfig, Secret, unique};
 use serde::Serialize;
+
+/// Phones that one `users` may name.
+const USERS_MAX: u32 = 100_000;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AgentConfig {
@@ -53,16 +56,54 @@ pub(super) fn read_agents(root: &Section<'_>, campaigns: &[CampaignConfig]) -> V
 pub(super) fn read_phones(root: &Section<'_>) -> Vec<PhoneConfig> {
     let mut users = Vec::new();
     let one = |section: Section<'_>| {
-        let user = section.required("user", "name the phone: user = \"101\"");
-        unique(section.sheet, &mut users, &user, "a phone");
+        let named = match section.has("users") {
+            true => section.parsed("users", user_range).unwrap_or_default(),
+            false => {
+                section.parsed("users", user_range);
+                vec![
+                    section
+                        .required("user", "name the phone: user = \"101\"")
+                        .value,
+                ]
+            }
+        };
+        let span = section.span.clone();
+        for user in &named {
+            let found = Found {
+                value: user.clone(),
+                span: span.clone(),
+            };
+            unique(section.sheet, &mut users, &found, "a phone");
+        }
         let password = section.required("password", "give the password the phone registers with");
         section.done();
-        PhoneConfig {
-            user: user.value,
+        let phone = move |user: String| PhoneConfig {
+            user,
             password: Secret::new(&password.value),
-        }
+        };
+        named.into_iter().map(phone).collect::<Vec<_>>()
     };
-    root.sections("phone").into_iter().map(one).collect()
+    root.sections("phone").into_iter().flat_map(one).collect()
+}
+
+/// `u1..u2000`: the same letters before two numbers, both included.
+fn user_range(text: &str) -> Result<Vec<String>, Wrong> {
+    let wrong = || {
+        Wrong(
+            format!("`{text}` is not a range of users"),
+            format!("write the first and the last, such as \"u1..u2000\", at most {USERS_MAX}"),
+        )
+    };
+    let (first, last) = text.split_once("..").ok_or_else(wrong)?;
+    let letters = first.trim_end_matches(|c: char| c.is_ascii_digit());
+    let (from, to) = (&first[letters.len()..], last.strip_prefix(letters));
+    let (from, to) = (from.parse::<u32>(), to.map(str::parse::<u32>));
+    match (from, to) {
+        (Ok(from), Some(Ok(to))) if from <= to && to - from < USERS_MAX => {
+            Ok((from..=to).map(|n| format!("{letters}{n}")).collect())
+        }
+        _ => Err(wrong()),
+    }
 }
 
 impl AgentConfig {

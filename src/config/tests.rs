@@ -71,11 +71,13 @@ fn the_examples_in_the_reference_show_the_defaults_of_their_keys() {
     let mut shown = good(&text);
     let needed = "[crm]\nurl = \"https://crm.example.com/customers/{{ external_id }}\"\n\
         [[trunk]]\nname = \"carrier-a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
-        [[phone]]\nuser = \"101\"\npassword = \"change me\"\n[[agent]]\nid = \"li.wei\"\n\
+        [[phone]]\nuser = \"101\"\npassword = \"change me\"\n\
+        [[phone]]\nusers = \"201..220\"\npassword = \"change me\"\n[[agent]]\nid = \"li.wei\"\n\
         [[campaign]]\nid = \"autumn\"\ntrunks = [\"carrier-a\"]\n";
     let mut least = good(needed);
     // Lists that are examples by nature.
     shown.crm.as_mut().unwrap().sections.clear();
+    shown.routes.clear();
     let campaign = &mut shown.campaigns[0];
     campaign.fields.clear();
     campaign.skip_reasons.clear();
@@ -126,7 +128,7 @@ fn an_unknown_key_is_pointed_at_with_what_was_meant() {
         ["foredial.toml:1:2: unknown key `radio` at the top\n \
           1 | [radio]\n   \
             |  ^^^^^\n   \
-            = known here: sip, http, media, state, store, recordings, crm, trunk, phone, campaign, agent"]
+            = known here: sip, http, media, state, store, recordings, crm, trunk, phone, campaign, agent, routing, route"]
     );
 }
 
@@ -165,7 +167,7 @@ fn digest_can_be_turned_off_on_loopback_addresses_only() {
     assert_eq!(
         heads("[sip]\ndigest = false\n[http]\n"),
         [
-            "foredial.toml:1:1: `digest = false` with `listen = \"0.0.0.0:5060\"`: anyone could call from here",
+            "foredial.toml:1:1: `digest = false` while listening on 0.0.0.0:5060: anyone could call from here",
             "foredial.toml:3:1: `digest = false` in [sip]: anyone could call from here over WebSocket",
         ]
     );

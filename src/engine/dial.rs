@@ -132,8 +132,7 @@ impl Switch {
     fn free_trunk(&self, campaign: &Campaign) -> Option<(Trunk, String)> {
         campaign.rules.routes.iter().find_map(|route| {
             let trunk = self.config.trunks.get(&route.trunk)?;
-            let live = |call: &&Call| !call.is_ended() && call.trunk.id == trunk.id;
-            let free = self.calls.values().filter(live).count() < trunk.calls_max;
+            let free = self.calls_on_trunk(&trunk.id) < trunk.calls_max;
             free.then(|| (trunk.clone(), route.caller_id.clone()))
         })
     }

@@ -10,9 +10,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
 use super::media_worker::{MediaCommand, MediaCommander, MediaFact};
+use super::streams::Streams;
 use super::switch::{Input, Output, ReplyId, Switch};
+use super::ways::Ways;
 use crate::id::{AgentId, LegId};
-use crate::net::udp::{Datagram, SipUdp};
+use crate::net::udp::Datagram;
+use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
 use crate::now::{Now, UtcMs};
 use crate::sip::{Flow, Transport};
 use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
@@ -21,7 +24,7 @@ use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
 const REQUESTS_MAX: usize = 4_096;
 /// SIP messages one WebSocket may have waiting; a slower page is closed.
 const FLOW_QUEUE_MAX: usize = 256;
-/// The UDP socket's flow; WebSockets count on from here.
+/// The first UDP socket's flow.
 pub const UDP_FLOW: u64 = 0;
 /// How long the far ends have to answer when the process stops.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
@@ -47,8 +50,8 @@ pub type StoreFacts = mpsc::UnboundedReceiver<(u64, Result<Fact, StoreError>)>;
 /// Everything the loop drives.
 pub struct Parts {
     pub switch: Switch,
-    pub udp: SipUdp,
-    pub datagrams: mpsc::Receiver<Datagram>,
+    pub sip: SipSockets,
+    pub ways: Ways,
     pub store: StoreHandle,
     pub store_facts: StoreFacts,
     pub workers: Vec<MediaCommander>,
@@ -108,6 +111,7 @@ struct Driver {
     desks: HashMap<AgentId, watch::Sender<Arc<DeskUpdate>>>,
     flows: HashMap<u64, SocketFlow>,
     next_flow: u64,
+    streams: Streams,
 }
 
 type CommandResult = Result<Arc<DeskUpdate>, Problem>;
@@ -120,6 +124,7 @@ struct SocketFlow {
 enum Wake {
     Request(Option<Request>),
     Datagram(Datagram),
+    Stream(StreamFact),
     Store(u64, Result<Fact, StoreError>),
     Media(MediaFact),
     Timer,
@@ -134,7 +139,8 @@ impl Driver {
             next_reply: 1,
             desks: HashMap::new(),
             flows: HashMap::new(),
-            next_flow: UDP_FLOW + 1,
+            next_flow: WEBSOCKETS_FIRST,
+            streams: Streams::default(),
         }
     }
 
@@ -182,7 +188,8 @@ impl Driver {
             biased;
             Some((id, fact)) = self.parts.store_facts.recv() => Wake::Store(id, fact),
             Some(fact) = self.parts.media_facts.recv() => Wake::Media(fact),
-            Some(datagram) = self.parts.datagrams.recv() => Wake::Datagram(datagram),
+            Some(datagram) = self.parts.sip.datagrams.recv() => Wake::Datagram(datagram),
+            Some(fact) = self.parts.sip.stream_facts.recv() => Wake::Stream(fact),
             request = inbox.recv() => Wake::Request(request),
             () = timer => Wake::Timer,
         }
@@ -196,8 +203,11 @@ impl Driver {
         if let Ok(fact) = self.parts.media_facts.try_recv() {
             return Some(Wake::Media(fact));
         }
-        if let Ok(datagram) = self.parts.datagrams.try_recv() {
+        if let Ok(datagram) = self.parts.sip.datagrams.try_recv() {
             return Some(Wake::Datagram(datagram));
+        }
+        if let Ok(fact) = self.parts.sip.stream_facts.try_recv() {
+            return Some(Wake::Stream(fact));
         }
         inbox
             .try_recv()
@@ -210,22 +220,8 @@ impl Driver {
         match wake {
             Wake::Store(id, fact) => self.parts.switch.handle(now, Input::Store { id, fact }),
             Wake::Media(fact) => self.parts.switch.handle(now, Input::Media(fact)),
-            Wake::Datagram(Datagram { remote, bytes }) => {
-                let local = self.parts.udp.local_addr();
-                let flow = Flow {
-                    id: UDP_FLOW,
-                    transport: Transport::Udp,
-                    local,
-                    remote,
-                };
-                self.parts.switch.handle(
-                    now,
-                    Input::Sip {
-                        flow,
-                        bytes: bytes.to_vec(),
-                    },
-                );
-            }
+            Wake::Datagram(datagram) => self.take_datagram(now, &datagram),
+            Wake::Stream(fact) => self.take_stream(now, fact),
             Wake::Request(Some(Request::Shutdown { reply })) => return Some(Some(reply)),
             Wake::Request(Some(request)) => self.request(now, request),
             Wake::Request(None) => return Some(None),
@@ -233,6 +229,30 @@ impl Driver {
         }
         self.carry_out(now);
         None
+    }
+
+    fn take_datagram(&mut self, now: Now, datagram: &Datagram) {
+        let Some(socket) = self.parts.sip.udp(datagram.socket) else {
+            return;
+        };
+        let (bound, bytes) = (socket.local_addr(), datagram.bytes.to_vec());
+        let flow = self
+            .parts
+            .ways
+            .heard(datagram.socket, bound, datagram.remote);
+        self.parts.switch.handle(now, Input::Sip { flow, bytes });
+    }
+
+    fn take_stream(&mut self, now: Now, fact: StreamFact) {
+        let (flow, life) = (fact.flow.id, fact.life);
+        let Some(taken) = self.streams.take(fact) else {
+            return;
+        };
+        self.parts.switch.handle(now, taken.input);
+        self.carry_out(now);
+        if taken.ends && self.streams.end(flow, life) {
+            self.parts.switch.handle(now, Input::SipClosed { flow });
+        }
     }
 
     fn request(&mut self, now: Now, request: Request) {
@@ -364,6 +384,10 @@ impl Driver {
         while let Some(output) = self.parts.switch.poll_output() {
             match output {
                 Output::Sip { flow, bytes } => self.send_sip(now, &flow, bytes),
+                Output::SipConnect { flow, server_name } => {
+                    let opened = self.parts.sip.streams.open(flow, server_name);
+                    self.streams.opened(flow, opened);
+                }
                 Output::Media(command) => self.send_media(command),
                 Output::Store { id, command } => self.write(now, id, command),
                 Output::Desk { agent, update } => self.show(agent, update),
@@ -389,7 +413,11 @@ impl Driver {
 
     fn send_sip(&mut self, now: Now, flow: &Flow, bytes: Vec<u8>) {
         let sent = match flow.transport {
-            Transport::Udp => self.parts.udp.try_send_to(&bytes, flow.remote).is_ok(),
+            Transport::Udp => {
+                let socket = self.parts.sip.udp(flow.id);
+                socket.is_some_and(|socket| socket.try_send_to(&bytes, flow.remote).is_ok())
+            }
+            Transport::Tcp | Transport::Tls => self.streams.send(flow.id, bytes),
             Transport::Ws | Transport::Wss => self
                 .flows
                 .get(&flow.id)
@@ -398,16 +426,20 @@ impl Driver {
         if sent {
             return;
         }
+        let id = flow.id;
         match flow.transport {
             Transport::Udp => {
-                let failed = Input::SipSendFailed {
-                    flow: flow.id,
-                    remote: flow.remote,
-                };
+                let remote = flow.remote;
+                let failed = Input::SipSendFailed { flow: id, remote };
                 self.parts.switch.handle(now, failed);
             }
+            // A peer that does not read is gone; so is its connection.
+            Transport::Tcp | Transport::Tls => {
+                self.streams.drop_flow(id);
+                self.parts.switch.handle(now, Input::SipClosed { flow: id });
+            }
             // A page that does not read is gone; dropping the sender closes its socket.
-            Transport::Ws | Transport::Wss => self.close_flow(now, flow.id),
+            Transport::Ws | Transport::Wss => self.close_flow(now, id),
         }
     }
 

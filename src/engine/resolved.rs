@@ -1,13 +1,15 @@
 //! What the engine is told at start: everything resolved, nothing left to look up.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ways::Ways;
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
+use crate::route::Plan;
 use crate::sip::{Credentials, EndpointConfig, Flow};
 
 /// A text in both of the pages' languages.
@@ -18,12 +20,18 @@ pub struct EngineConfig {
     pub endpoint: EndpointConfig,
     /// The UDP socket that trunks are reached through.
     pub trunk_flow: Flow,
+    /// Every UDP socket, and which of our addresses leads to whom.
+    pub ways: Ways,
     /// The address written into SDP toward trunks.
     pub media_address: std::net::IpAddr,
     /// First and last RTP port; even ones are used, the next odd one is the leg's RTCP.
     pub rtp_ports: (u16, u16),
     pub recordings: PathBuf,
     pub trunks: BTreeMap<TrunkId, Trunk>,
+    /// Where calls go that no agent has dialled.
+    pub plan: Plan,
+    /// Addresses whose calls are taken without a password.
+    pub permit: Vec<IpAddr>,
     /// Desk phones that may register: user and password.
     pub phones: Vec<(String, String)>,
     pub agents: BTreeMap<AgentId, AgentProfile>,
@@ -49,6 +57,8 @@ pub struct Limits {
     pub expire_every: Duration,
     /// A failed write of an outcome is tried again after this.
     pub write_again: Duration,
+    /// Calls through us at once; the next is asked to come later.
+    pub through_calls_max: usize,
 }
 
 impl Default for Limits {
@@ -60,6 +70,7 @@ impl Default for Limits {
             ask_again: Duration::from_secs(10),
             expire_every: Duration::from_secs(30),
             write_again: Duration::from_secs(1),
+            through_calls_max: 10_000,
         }
     }
 }

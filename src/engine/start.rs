@@ -19,7 +19,7 @@ use super::switch::Switch;
 use crate::id::AttemptId;
 use crate::media::music::default_hold;
 use crate::media::tone::of_country;
-use crate::net::udp::{Datagram, SipUdp};
+use crate::net::SipSockets;
 use crate::store::fact::Recovered;
 use crate::store::{Command, Fact, Store, StoreError, StoreHandle};
 
@@ -41,8 +41,7 @@ pub struct Start {
     pub music: Option<Vec<i16>>,
     /// Whose ringback agents hear: an ISO 3166 code.
     pub country: String,
-    pub udp: SipUdp,
-    pub datagrams: mpsc::Receiver<Datagram>,
+    pub sip: SipSockets,
     pub fetch_crm: FetchCrm,
 }
 
@@ -87,12 +86,13 @@ impl Start {
         });
         let recorder = Recorder::start(facts.clone()).map_err(StartError::Thread)?;
         let workers = self.workers(&recorder, &facts)?;
+        let ways = self.config.ways.clone();
         let mut switch = Switch::new(clock(), self.config, workers.len());
         switch.restore(clock(), recovered);
         let engine = Engine::start(Parts {
             switch,
-            udp: self.udp,
-            datagrams: self.datagrams,
+            sip: self.sip,
+            ways,
             store: store.handle(),
             store_facts,
             workers: workers.iter().map(MediaWorkerHandle::commander).collect(),

@@ -11,11 +11,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::call::Call;
+use super::connections::{Connections, is_connection};
 use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
+use super::through::{Arrived, Throughs};
 use super::writes::Write;
 use crate::id::{AgentId, CallId, LegId, TrunkId};
 use crate::net::port_pool::{PortPool, QUARANTINE};
@@ -38,6 +40,15 @@ pub enum Input {
     SipOpened {
         flow: u64,
         agent: AgentId,
+    },
+    /// A TCP or TLS connection is up, opened by the peer or by us.
+    SipConnected {
+        flow: Flow,
+    },
+    /// A connection has lost its framing; it is closed after this.
+    SipBroken {
+        flow: Flow,
+        broken: sip::Broken,
     },
     SipClosed {
         flow: u64,
@@ -77,6 +88,11 @@ pub enum Output {
         flow: Flow,
         bytes: Vec<u8>,
     },
+    /// Open a TCP or TLS connection; what is sent on the flow waits for it.
+    SipConnect {
+        flow: Flow,
+        server_name: Option<String>,
+    },
     Media(MediaCommand),
     Store {
         id: u64,
@@ -98,6 +114,7 @@ pub enum Output {
 pub(super) enum SessionOf {
     Seat(AgentId),
     Customer(CallId),
+    Through(CallId),
 }
 
 /// Whose leg it is, as media facts name it.
@@ -105,6 +122,7 @@ pub(super) enum SessionOf {
 pub(super) enum LegOf {
     Seat(AgentId),
     Customer(CallId),
+    Through(CallId),
 }
 
 pub struct Switch {
@@ -114,6 +132,7 @@ pub struct Switch {
     pub(super) calls: HashMap<CallId, Call>,
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
+    pub(super) through: Throughs,
     /// Seat legs whose INVITE has been accepted.
     pub(super) accepted_seats: HashSet<LegId>,
     pub(super) ports: PortPool,
@@ -123,6 +142,7 @@ pub struct Switch {
     pub(super) counters: Counters,
     pub(super) rng: StdRng,
     pub(super) draining: bool,
+    pub(super) connections: Connections,
     next_write: u64,
     next_leg: u64,
     workers: u64,
@@ -163,6 +183,9 @@ impl Switch {
         for trunk in config.trunks.values() {
             sip.permit_source(trunk.peer.ip(), false);
         }
+        for ip in &config.permit {
+            sip.permit_source(*ip, false);
+        }
         for (user, password) in &config.phones {
             let secret = Secret::Password(password.clone());
             let order = vec![Algorithm::Sha256, Algorithm::Md5];
@@ -179,6 +202,7 @@ impl Switch {
             sip,
             desks,
             calls: HashMap::new(),
+            through: Throughs::default(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),
@@ -186,6 +210,7 @@ impl Switch {
             counters: Counters::default(),
             rng,
             draining: false,
+            connections: Connections::default(),
             next_write: 1,
             next_leg: 1,
             workers: workers.max(1) as u64,
@@ -199,9 +224,17 @@ impl Switch {
 
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Sip { flow, bytes } => self.sip.handle_received(now, &flow, &bytes),
+            Input::Sip { flow, bytes } => {
+                let flow = self.heard_on(flow, &bytes);
+                self.sip.handle_received(now, &flow, &bytes);
+            }
             Input::SipOpened { flow, agent } => {
                 self.sip.trust_flow(flow, agent.as_str().to_owned());
+            }
+            Input::SipConnected { flow } => self.connected(&flow),
+            Input::SipBroken { flow, broken } => self.broken(now, &flow, &broken),
+            Input::SipClosed { flow } if is_connection(flow) => {
+                self.connection_closed(now, flow);
             }
             Input::SipClosed { flow } => {
                 self.sip.handle_flow_closed(now, flow);
@@ -240,7 +273,10 @@ impl Switch {
         while let Some(output) = self.sip.poll_output() {
             match output {
                 sip::Output::Send { flow, bytes } => {
-                    self.out.push_back(Output::Sip { flow, bytes })
+                    let flow = self.live_way(flow);
+                    if let Some((flow, bytes)) = self.sized(now, flow, bytes) {
+                        self.out.push_back(Output::Sip { flow, bytes });
+                    }
                 }
                 sip::Output::Event(event) => self.sip_event(now, event),
             }
@@ -255,12 +291,30 @@ impl Switch {
             flow,
             user,
             request_uri,
+            from,
+            headers,
             body,
             ..
         } = event
         {
-            return self.seat_invited(now, session, flow.id, user, &user_part(&request_uri), body);
+            let called = user_part(&request_uri);
+            if self.is_seat(&flow, &called) {
+                return self.seat_invited(now, session, flow.id, user, &called, body);
+            }
+            return self.through_invited(
+                now,
+                Arrived {
+                    session,
+                    flow,
+                    user,
+                    request_uri,
+                    from,
+                    headers,
+                    body,
+                },
+            );
         }
+        self.note_home(&event);
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Registered {
@@ -275,6 +329,7 @@ impl Switch {
         };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Through(call)) => self.through_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
@@ -287,6 +342,9 @@ impl Switch {
     }
 
     fn media_fact(&mut self, now: Now, fact: MediaFact) {
+        let Some(fact) = self.through_media(now, fact) else {
+            return;
+        };
         match fact {
             MediaFact::BrowserAnswer { leg, sdp } => self.seat_answered(now, leg, sdp),
             MediaFact::BrowserRefused { leg, reason } => self.seat_refused(now, leg, &reason),
@@ -351,6 +409,7 @@ impl Switch {
         let sip = self.sip.snapshot();
         self.writes.is_empty()
             && self.write_again.is_empty()
+            && self.through.is_quiet()
             && sip.transactions == sip::Counts::default()
             && !self.calls.values().any(Call::is_recording)
     }
@@ -365,6 +424,7 @@ impl Switch {
                 .values()
                 .filter(|call| !call.is_ended() && call.trunk.id == *id)
                 .count()
+                + self.through.on_trunk(id)
         };
         self.config
             .trunks
@@ -395,6 +455,7 @@ impl Switch {
                 "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
             })).collect::<Vec<_>>(),
             "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
+            "through": self.through.snapshot(),
             "sip": {
                 "sessions": sip.sessions,
                 "dialogs": sip.dialogs,

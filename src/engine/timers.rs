@@ -42,6 +42,7 @@ impl Switch {
             .chain(expire)
             .chain(calls)
             .chain(writes)
+            .chain(self.through.poll_timeout())
             .chain(sip)
             .min_by_key(|(at, _)| *at)
     }
@@ -60,6 +61,7 @@ impl Switch {
             }
         }
         self.ring_limits(now);
+        self.through_timeout(now);
         self.expire_leases(now);
         self.write_again(now);
         self.settle(now);
@@ -279,6 +281,7 @@ impl Switch {
                 store::EndedBy::System,
             );
         }
+        self.end_throughs(now);
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.sip.hang_up(now, session, Some("SIP;text=\"stopped\""));
         }

@@ -39,7 +39,7 @@ pub use password::hash as hash_password;
 pub use serve::{BindFailure, Server, Serving, serve};
 pub use sessions::{JsonFile, SessionRow, SessionStore, Sessions};
 pub use site::{Account, Site, SiteParts};
-pub use tls::install_crypto_once;
+pub use tls::{certificate_files, install_crypto_once};
 
 use crate::now::UtcMs;
 use axum::Router;

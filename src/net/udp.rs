@@ -1,4 +1,5 @@
-//! One UDP socket for SIP: a receive loop into a bounded channel, and sending.
+//! UDP sockets for SIP: a receive loop each into one bounded channel, and sending. STUN keep-alives
+//! are answered here and go no further.
 //!
 //! When the channel is full the datagram is dropped and counted: SIP over UDP retransmits, and a
 //! loop that waited here would let the kernel's queue grow stale instead.
@@ -11,6 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use super::bind;
+use super::stun;
+
 /// The largest UDP payload there is.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// How long to leave a socket alone whose reads fail, so that it cannot spin.
@@ -19,6 +23,8 @@ const PAUSE_AFTER_ERROR: std::time::Duration = std::time::Duration::from_millis(
 /// One datagram as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
+    /// Which of our sockets it came to, counted from 0: the id of its flow.
+    pub socket: u64,
     pub remote: SocketAddr,
     pub bytes: Bytes,
 }
@@ -38,24 +44,32 @@ impl SipUdp {
         local: SocketAddr,
         depth_datagrams: usize,
     ) -> io::Result<(SipUdp, mpsc::Receiver<Datagram>)> {
-        let socket = Arc::new(UdpSocket::bind(local).await?);
-        let local = socket.local_addr()?;
         let (datagrams, receiver) = mpsc::channel(depth_datagrams);
+        Ok((SipUdp::join(local, 0, datagrams)?, receiver))
+    }
+
+    /// Binds `local` as the socket of this number, reading into a channel that several share.
+    /// On a tokio runtime.
+    pub fn join(
+        local: SocketAddr,
+        number: u64,
+        datagrams: mpsc::Sender<Datagram>,
+    ) -> io::Result<SipUdp> {
+        let socket = Arc::new(UdpSocket::from_std(bind::udp(local)?)?);
+        let local = socket.local_addr()?;
         let dropped = Arc::new(AtomicU64::new(0));
         let reading = tokio::spawn(receive(
+            number,
             Arc::clone(&socket),
             datagrams,
             Arc::clone(&dropped),
         ));
-        Ok((
-            SipUdp {
-                socket,
-                local,
-                dropped,
-                _alive: Arc::new(AbortOnDrop(reading)),
-            },
-            receiver,
-        ))
+        Ok(SipUdp {
+            socket,
+            local,
+            dropped,
+            _alive: Arc::new(AbortOnDrop(reading)),
+        })
     }
 
     #[must_use]
@@ -80,6 +94,7 @@ impl SipUdp {
 }
 
 async fn receive(
+    number: u64,
     socket: Arc<UdpSocket>,
     datagrams: mpsc::Sender<Datagram>,
     dropped: Arc<AtomicU64>,
@@ -88,7 +103,15 @@ async fn receive(
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, remote)) => {
+                if stun::is_stun(&buffer[..length]) {
+                    if let Some(answer) = stun::answer(&buffer[..length], remote) {
+                        // A lost answer is asked for again.
+                        let _ = socket.try_send_to(&answer, remote);
+                    }
+                    continue;
+                }
                 let datagram = Datagram {
+                    socket: number,
                     remote,
                     bytes: Bytes::copy_from_slice(&buffer[..length]),
                 };
@@ -140,6 +163,7 @@ mod tests {
         assert_eq!(
             got,
             Datagram {
+                socket: 0,
                 remote: one.local_addr(),
                 bytes: Bytes::from_static(b"OPTIONS")
             }

@@ -12,6 +12,8 @@ use super::Direction;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Media sections of a body.
 pub const MEDIA_MAX: usize = 32;
+/// Formats of one section: there are no more payload types (RFC 3551 6).
+pub const FORMATS_MAX: usize = 128;
 /// Attributes of the session or of one media section.
 pub const ATTRIBUTES_MAX: usize = 512;
 
@@ -255,7 +257,10 @@ impl Description {
             .parse()
             .map_err(|_| bad())?;
         let protocol = words.next().ok_or_else(bad)?.to_owned();
-        let formats = words.map(str::to_owned).collect();
+        let formats: Vec<String> = words.take(FORMATS_MAX + 1).map(str::to_owned).collect();
+        if formats.len() > FORMATS_MAX {
+            return Err(SdpError::TooMuch("128 formats in a media section"));
+        }
         self.media.push(Media {
             kind,
             port,

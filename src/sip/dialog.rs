@@ -142,8 +142,9 @@ impl DialogIdentity {
 
     /// RFC 3261 12.2.1.1 and 8.1.2: requests follow the route set or the target. A WebSocket
     /// peer is only where its connection is, a phone behind NAT only where it was heard from.
+    /// While a TCP or TLS connection lives, requests go over it wherever this points.
     fn aim(&mut self, invited: Option<&str>) {
-        if self.flow.transport != Transport::Udp {
+        if self.flow.transport.is_websocket() {
             return;
         }
         let first = self
@@ -151,7 +152,12 @@ impl DialogIdentity {
             .first()
             .and_then(|route| NameAddr::parse(route));
         let next = first.map_or_else(|| self.remote_target.clone(), |route| route.uri);
-        let address = |text: &str| Uri::parse(text).ok().and_then(|uri| uri.address());
+        let default_port = self.flow.transport.default_port();
+        let address = |text: &str| {
+            let uri = Uri::parse(text).ok()?;
+            let port = uri.port.unwrap_or(default_port);
+            Some(SocketAddr::new(uri.address()?.ip(), port))
+        };
         let redirected = invited
             .and_then(address)
             .is_some_and(|literal| literal != self.flow.remote);

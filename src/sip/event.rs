@@ -9,6 +9,8 @@ use super::message::{Body, Headers, NameAddr, Target};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     Udp,
+    Tcp,
+    Tls,
     Ws,
     Wss,
 }
@@ -19,24 +21,51 @@ impl Transport {
         !matches!(self, Transport::Udp)
     }
 
+    /// A stream of bytes, whose messages need their Content-Length.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        matches!(self, Transport::Tcp | Transport::Tls)
+    }
+
+    /// A peer that can be reached only over the connection it opened.
+    #[must_use]
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    /// The port meant when none is named (RFC 3261 §19.1.2).
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        match self {
+            Transport::Udp | Transport::Tcp => 5060,
+            Transport::Tls => 5061,
+            Transport::Ws => 80,
+            Transport::Wss => 443,
+        }
+    }
+
     /// The name in Via.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+            Transport::Tls => "TLS",
             Transport::Ws => "WS",
             Transport::Wss => "WSS",
         }
     }
 
     pub(super) fn parse(text: &str) -> Option<Transport> {
-        [Transport::Udp, Transport::Ws, Transport::Wss]
+        use Transport::{Tcp, Tls, Udp, Ws, Wss};
+        [Udp, Tcp, Tls, Ws, Wss]
             .into_iter()
             .find(|t| t.name() == text)
     }
 }
 
-/// A way to a peer. Over UDP one id a local socket; over WebSocket one id a connection.
+/// A way to a peer. Over UDP one id a local socket, else one id a connection. Once a TCP or TLS
+/// connection is gone, `remote` is where the next one would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     pub id: u64,

@@ -6,8 +6,10 @@
 
 mod auth;
 mod dialog;
+mod doors;
 mod endpoint;
 mod event;
+mod frame;
 pub mod message;
 mod registrar;
 mod session;
@@ -17,10 +19,12 @@ mod transaction;
 
 pub use auth::{Algorithm, Credentials, Secret};
 pub use dialog::{DialogIdentity, InvitePlan, Orphan};
+pub use doors::Door;
 pub use endpoint::{Counters, Endpoint, EndpointConfig, Snapshot};
 pub use event::{
     EndedBy, Flow, InviteTimers, Output, Party, PingId, Reason, SessionId, SipEvent, Transport,
 };
+pub use frame::{Broken, Framed, Framer};
 pub use message::{Body, Headers, Limits, NameAddr, Target, Uri};
 pub use registrar::{Binding, RegistrarLimits};
 pub use timer::{Deadline, Timers};

@@ -81,6 +81,8 @@ pub fn row(at: usize, numbers: &[&str]) -> Row {
         external_id: Some(format!("L{at:04}")),
         name: format!("Customer {at}"),
         language: "en".to_owned(),
+        plan: Default::default(),
+        permit: Vec::new(),
         phones: numbers
             .iter()
             .map(|number| Phone {
@@ -416,7 +418,8 @@ impl World {
                 Output::Reply { reply, result } => {
                     self.replies.insert(reply, result);
                 }
-                Output::FetchCrm(_) => {}
+                // There are no streams on this wire.
+                Output::FetchCrm(_) | Output::SipConnect { .. } => {}
             }
         }
         for text in std::mem::take(&mut self.far.out) {
@@ -543,7 +546,7 @@ fn ws(id: u64) -> Flow {
     }
 }
 
-fn config() -> EngineConfig {
+pub fn config() -> EngineConfig {
     let campaign = CampaignId::new("c");
     let trunk = Trunk {
         id: TrunkId::new("t"),
@@ -589,6 +592,7 @@ fn config() -> EngineConfig {
     EngineConfig {
         endpoint: EndpointConfig::new(SWITCH.parse().expect("an address"), "foredial.invalid"),
         trunk_flow: udp(),
+        ways: Default::default(),
         media_address: "127.0.0.1".parse().expect("an address"),
         rtp_ports: (10_000, 10_999),
         recordings: PathBuf::from("recordings"),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::sip::doors::Door;
 use crate::sip::message::Limits;
 use crate::sip::registrar::RegistrarLimits;
 use crate::sip::timer::Timers;
@@ -14,6 +15,8 @@ pub struct EndpointConfig {
     pub realm: String,
     /// Via and Contact over UDP; an unspecified address stands for the socket's own.
     pub udp_advertised: SocketAddr,
+    /// What listens, and what peers are told of it; it goes before `udp_advertised`.
+    pub doors: Vec<Door>,
     /// Via and Contact over WebSocket, such as `foredial.invalid` (RFC 7118 §5).
     pub ws_host: String,
     pub timers: Timers,
@@ -39,6 +42,7 @@ impl EndpointConfig {
             user_agent: concat!("Foredial/", env!("CARGO_PKG_VERSION")).to_owned(),
             realm: "foredial".to_owned(),
             udp_advertised,
+            doors: Vec::new(),
             ws_host: ws_host.to_owned(),
             timers: Timers::default(),
             limits: Limits::default(),

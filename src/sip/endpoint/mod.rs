@@ -3,6 +3,7 @@
 
 mod config;
 mod receive;
+mod stream;
 mod trust;
 
 pub use config::{Counters, EndpointConfig, Snapshot};

@@ -83,9 +83,7 @@ fn bracketed(display: Option<String>, rest: &str) -> Option<NameAddr> {
     let end = inner.find('>')?;
     let uri = &inner[..end];
     if uri.is_empty()
-        || uri
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || c == '<')
+        || uri.chars().any(ends_a_uri)
     {
         return None;
     }
@@ -104,7 +102,7 @@ fn bare(text: &str) -> Option<NameAddr> {
         .find(|c: char| c == ';' || c.is_whitespace())
         .unwrap_or(text.len());
     let uri = &text[..end];
-    if uri.is_empty() || uri.contains(['?', ',', '>', '"']) || !uri.contains(':') {
+    if uri.is_empty() || uri.contains(['?', ',']) || uri.chars().any(ends_a_uri) || !uri.contains(':') {
         return None;
     }
     Some(NameAddr {
@@ -200,22 +198,38 @@ pub(in crate::sip) fn quote(text: &str) -> String {
     out
 }
 
-/// A URI in which nothing can end the brackets or the line it stands in: what no URI may hold is
-/// written as `%HH`.
-pub(super) fn unbroken(uri: &str) -> Cow<'_, str> {
-    let bad = |b: u8| !b.is_ascii_graphic() || b"<>\"".contains(&b);
-    if !uri.bytes().any(bad) {
+/// A URI in which nothing can end the brackets or the line it stands in: what would is written
+/// as `%HH`.
+fn unbroken(uri: &str) -> Cow<'_, str> {
+    escaping(uri, |b| b <= b' ' || b == 0x7f || b"<>\"".contains(&b))
+}
+
+/// The same for a Request-URI, which is ASCII throughout.
+pub(super) fn unbroken_ascii(uri: &str) -> Cow<'_, str> {
+    escaping(uri, |b| !b.is_ascii_graphic() || b"<>\"".contains(&b))
+}
+
+/// `bad` names every byte of a character or none.
+fn escaping(uri: &str, bad: impl Fn(u8) -> bool) -> Cow<'_, str> {
+    if !uri.bytes().any(&bad) {
         return Cow::Borrowed(uri);
     }
     let mut out = String::with_capacity(uri.len() + 8);
-    for byte in uri.bytes() {
-        if bad(byte) {
-            out.push_str(&format!("%{byte:02X}"));
+    for c in uri.chars() {
+        let mut buffer = [0; 4];
+        let bytes = c.encode_utf8(&mut buffer).as_bytes();
+        if bytes.iter().any(|byte| bad(*byte)) {
+            bytes.iter().for_each(|b| out.push_str(&format!("%{b:02X}")));
         } else {
-            out.push(char::from(byte));
+            out.push(c);
         }
     }
     Cow::Owned(out)
+}
+
+/// What may stand in no URI, in brackets or without.
+fn ends_a_uri(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "<>\"".contains(c)
 }
 
 impl fmt::Display for NameAddr {

@@ -32,16 +32,18 @@ fn same_host(one: &str, other: &str) -> bool {
     }
 }
 
-/// A parameter in both must match; any other may stand alone.
+/// A parameter in both must match; any other may stand alone. One that is written twice, which
+/// it should not be, matches either way.
 fn params_match(one: &Uri, other: &Uri) -> bool {
     one.params.iter().all(|(name, value)| {
-        let mut twins = other.params.iter();
-        match twins.find(|(key, _)| key.eq_ignore_ascii_case(name)) {
-            Some((_, theirs)) => folded(value.as_deref()) == folded(theirs.as_deref()),
-            None => !MUST_BE_IN_BOTH
+        let is_twin = |key: &String| key.eq_ignore_ascii_case(name);
+        let mut twins = other.params.iter().filter(|(key, _)| is_twin(key)).peekable();
+        if twins.peek().is_none() {
+            return !MUST_BE_IN_BOTH
                 .iter()
-                .any(|must| must.eq_ignore_ascii_case(name)),
+                .any(|must| must.eq_ignore_ascii_case(name));
         }
+        twins.any(|(_, theirs)| folded(value.as_deref()) == folded(theirs.as_deref()))
     })
 }
 

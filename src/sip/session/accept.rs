@@ -183,6 +183,7 @@ pub(super) fn put_dialog_headers(
     flow: &Flow,
 ) {
     response.headers.copy(&request.headers, "Record-Route");
-    response.headers.put("Contact", stack.contact(flow));
+    let contact = stack.contact_for(request, flow);
+    response.headers.put("Contact", contact);
     response.headers.put("Allow", ALLOW);
 }

@@ -20,7 +20,17 @@ impl Session {
             timers,
         } = wish;
         let mut request = invite_request(&plan);
-        stack.add_headers(&mut request.headers, headers);
+        let is_hops = |name: &str| name.eq_ignore_ascii_case("Max-Forwards");
+        for given in headers {
+            let (name, value) = given;
+            if is_hops(name) {
+                // A call that is passed on goes on counting (RFC 7332).
+                request.headers.remove(name);
+                request.headers.put(name, value);
+            } else {
+                stack.add_headers(&mut request.headers, std::slice::from_ref(given));
+            }
+        }
         put_body(&mut request.headers, &mut request.body, body);
         let mut clocks = stack.timers();
         clocks.invite_timeout = timers.answer.unwrap_or(clocks.invite_timeout);

@@ -228,8 +228,9 @@ impl Transactions {
         let Some(entry) = self.table.get_mut(&tx) else {
             return false;
         };
-        // A challenge is answered only to the peer that was asked.
-        let asked = from.id == entry.flow.id && from.remote.ip() == entry.flow.remote.ip();
+        // A challenge is answered only to the peer that was asked. A connection has one peer.
+        let asked = from.id == entry.flow.id
+            && (from.transport.is_reliable() || from.remote.ip() == entry.flow.remote.ip());
         if matches!(response.status, 401 | 407) && !asked {
             return false;
         }

@@ -1,0 +1,286 @@
+//! Calls that are no agent's dial: from a phone, a carrier or a permitted address through us to
+//! another (RFC 7092: a back-to-back user agent). The plan says where to; media goes through our
+//! workers; both sides' dialogs are our own, so that neither learns the other's addresses.
+//!
+//! The verbs lie beside it: `arrive`, `place` (outgoing INVITEs), `progress` (their answers),
+//! `change` (hold), `end`, `passed` (what of a message survives).
+
+mod arrive;
+mod change;
+mod end;
+mod passed;
+mod place;
+mod progress;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::switch::Switch;
+use crate::id::{CallId, LegId, TrunkId};
+use crate::now::{Now, UtcMs};
+use crate::route::{Outward, Source, Step};
+use crate::sdp::negotiate::Negotiation;
+use crate::sip::{Party, Reason, SessionId, SipEvent};
+
+pub(super) use arrive::Arrived;
+
+/// All of them, and what is counted.
+#[derive(Default)]
+pub(super) struct Throughs {
+    calls: HashMap<CallId, Through>,
+    deadlines: BTreeSet<(Instant, CallId)>,
+    on_trunk: HashMap<TrunkId, usize>,
+    /// Addresses of record under which a phone's user is registered.
+    homes: HashMap<String, BTreeSet<String>>,
+    /// Recordings whose file is not finished.
+    recordings: HashSet<CallId>,
+    counters: Counters,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    routed: u64,
+    /// By the plan, or for want of room.
+    refused: u64,
+    answered: u64,
+    unanswered: u64,
+}
+
+/// One call.
+struct Through {
+    id: CallId,
+    source: Source,
+    rule: String,
+    /// As it is passed on.
+    number: String,
+    from: Party,
+    /// What of the caller's INVITE goes on, and how far it may still go.
+    headers: Vec<(String, String)>,
+    hops: u32,
+    caller: Side,
+    /// Our answer to the caller's offer; `None` when ours is the offer.
+    answer: Option<String>,
+    phase: Phase,
+    /// Outgoing INVITEs without a final answer.
+    forks: Vec<Fork>,
+    /// The fork whose early media the caller hears.
+    early: Option<SessionId>,
+    /// Trunks of the present step that have not been tried.
+    trunks: VecDeque<Outward>,
+    steps: VecDeque<Step>,
+    ring_ms: u64,
+    deadline: Option<Instant>,
+    record: bool,
+    recording: Option<PathBuf>,
+    emergency: bool,
+    /// What the caller is told when nobody answers.
+    best: Option<Refusal>,
+    since: UtcMs,
+}
+
+/// One end: its session, media leg, port and SDP.
+struct Side {
+    session: SessionId,
+    leg: LegId,
+    port: u16,
+    sdp: Negotiation,
+}
+
+struct Fork {
+    side: Side,
+    trunk: Option<TrunkId>,
+}
+
+enum Phase {
+    Calling,
+    Talking(Box<Fork>),
+    /// A tone or music, and nobody else.
+    Playing,
+}
+
+/// Why a step came to nothing.
+#[derive(Clone, Debug)]
+struct Refusal {
+    status: u16,
+    phrase: Option<String>,
+    reason: Reason,
+}
+
+impl Through {
+    fn callee(&self) -> Option<&Side> {
+        match &self.phase {
+            Phase::Talking(fork) => Some(&fork.side),
+            Phase::Calling | Phase::Playing => None,
+        }
+    }
+
+    fn side_mut(&mut self, session: SessionId) -> Option<&mut Side> {
+        if self.caller.session == session {
+            return Some(&mut self.caller);
+        }
+        let callee = match &mut self.phase {
+            Phase::Talking(fork) => Some(&mut **fork),
+            Phase::Calling | Phase::Playing => None,
+        };
+        let mut called = callee.into_iter().chain(&mut self.forks);
+        let fork = called.find(|fork| fork.side.session == session)?;
+        Some(&mut fork.side)
+    }
+
+    fn fork_mut(&mut self, session: SessionId) -> Option<&mut Fork> {
+        self.forks
+            .iter_mut()
+            .find(|fork| fork.side.session == session)
+    }
+
+    /// The other end of an answered call.
+    fn other_mut(&mut self, session: SessionId) -> Option<&mut Side> {
+        match &mut self.phase {
+            Phase::Talking(_) if self.caller.session != session => Some(&mut self.caller),
+            Phase::Talking(fork) => Some(&mut fork.side),
+            Phase::Calling | Phase::Playing => None,
+        }
+    }
+
+    fn state(&self) -> &'static str {
+        match &self.phase {
+            Phase::Calling => "calling",
+            Phase::Talking(_) => "talking",
+            Phase::Playing => "playing",
+        }
+    }
+}
+
+impl Throughs {
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.deadlines
+            .first()
+            .map(|(at, _)| (*at, "a route's step"))
+    }
+
+    /// No file is outstanding.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.recordings.is_empty()
+    }
+
+    /// Calls through us that are on a trunk now.
+    pub(super) fn on_trunk(&self, trunk: &TrunkId) -> usize {
+        self.on_trunk.get(trunk).copied().unwrap_or(0)
+    }
+
+    /// For people: no number, no name.
+    pub(super) fn snapshot(&self) -> Value {
+        let calls = self.calls.values().map(|call| {
+            json!({
+                "id": call.id.to_string(),
+                "route": call.rule,
+                "from": call.source.kind(),
+                "state": call.state(),
+                "started_ms": call.since.0,
+                "recording": call.recording.is_some(),
+            })
+        });
+        json!({
+            "calls": calls.collect::<Vec<_>>(),
+            "routed": self.counters.routed,
+            "refused": self.counters.refused,
+            "answered": self.counters.answered,
+            "unanswered": self.counters.unanswered,
+        })
+    }
+
+    fn call(&mut self, id: CallId) -> Option<&mut Through> {
+        self.calls.get_mut(&id)
+    }
+
+    fn set_deadline(&mut self, id: CallId, deadline: Option<Instant>) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        if let Some(before) = std::mem::replace(&mut call.deadline, deadline) {
+            self.deadlines.remove(&(before, id));
+        }
+        if let Some(at) = deadline {
+            self.deadlines.insert((at, id));
+        }
+    }
+
+    fn leave_trunk(&mut self, trunk: Option<&TrunkId>) {
+        if let Some(count) = trunk.and_then(|trunk| self.on_trunk.get_mut(trunk)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+impl Switch {
+    /// What SIP says of one of a call's sessions.
+    pub(super) fn through_event(&mut self, now: Now, id: CallId, event: SipEvent) {
+        match event {
+            SipEvent::Provisional {
+                session,
+                status,
+                body,
+                ..
+            } => self.through_rings(now, id, session, status, body),
+            SipEvent::Answered { session, body, .. } => {
+                self.through_answered(now, id, session, body);
+            }
+            SipEvent::Failed {
+                session,
+                status,
+                phrase,
+                reason,
+                ..
+            } => {
+                self.sessions.remove(&session);
+                let refusal = Refusal {
+                    status,
+                    phrase: Some(phrase),
+                    reason,
+                };
+                self.through_failed(now, id, session, refusal);
+            }
+            SipEvent::Confirmed { session, body } => {
+                self.through_confirmed(now, id, session, body);
+            }
+            SipEvent::Reoffer { session, body } => self.through_reoffered(now, id, session, body),
+            SipEvent::ReofferAnswered {
+                session,
+                status,
+                body,
+            } => self.through_reoffer_answered(now, id, session, status, body),
+            SipEvent::Ended {
+                session, reason, ..
+            } => {
+                self.sessions.remove(&session);
+                self.through_side_ended(now, id, session, &reason);
+            }
+            _ => {}
+        }
+    }
+
+    /// Where a phone's user can be reached: kept as registrations come and go.
+    pub(super) fn note_home(&mut self, event: &SipEvent) {
+        let user = |aor: &str| aor.split('@').next().unwrap_or_default().to_owned();
+        match event {
+            SipEvent::Registered { aor, .. } => {
+                let homes = self.through.homes.entry(user(aor)).or_default();
+                if !homes.contains(aor) {
+                    homes.insert(aor.clone());
+                }
+            }
+            SipEvent::Unregistered { aor, .. } if self.sip.contacts(aor).is_empty() => {
+                if let Some(homes) = self.through.homes.get_mut(&user(aor)) {
+                    homes.remove(aor);
+                    if homes.is_empty() {
+                        self.through.homes.remove(&user(aor));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
