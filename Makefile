@@ -2,6 +2,7 @@
 # make test         everything that must be green before a change goes in
 # make crash        kill -9 at N moments of a call (100 unless told), each followed by a start and a judgement
 # make soak         ten minutes (SOAK_MINUTES) of churn on twenty seats; nothing may be left behind
+# make fuzz         N mutated inputs (10 million) from SEED at all that reads bytes; none may break it or take 10 ms
 # make bench-click  from the click on Call to the INVITE on the wire, with twenty recorded calls up
 # make bench-sip    calls and registrations a CPU-second, with Kamailio as the baseline in the same run
 # make bench-pure   the pure hot paths beside what the crates below them cost alone
@@ -16,7 +17,7 @@ export CARGO_TARGET_DIR
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .NOTPARALLEL:
-.PHONY: help demo test needs fmt clippy rust web browser crash soak bench-click bench-sip bench-pure
+.PHONY: help demo test needs fmt clippy rust web browser crash soak fuzz bench-click bench-sip bench-pure
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -60,6 +61,11 @@ crash:
 
 soak:
 	cargo test --release --locked --test live_churn -- --ignored --nocapture
+
+# SEED is drawn unless given. A finding tells its seed and number, and where its input lies.
+fuzz: export N := $(if $(filter command line environment,$(origin N)),$(N),10000000)
+fuzz:
+	cargo test --release --locked --test fuzz -- --ignored --nocapture
 
 bench-click:
 	cargo bench --locked --bench click

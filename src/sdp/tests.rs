@@ -54,7 +54,10 @@ fn an_offer_lists_both_laws_events_and_20_ms() {
 fn a_section_lists_no_more_formats_than_there_are_payload_types() {
     let with = |count: usize| {
         let formats = vec!["8"; count].join(" ");
-        Description::parse(&body("203.0.113.1", &format!("m=audio 4000 RTP/AVP {formats}")))
+        Description::parse(&body(
+            "203.0.113.1",
+            &format!("m=audio 4000 RTP/AVP {formats}"),
+        ))
     };
     assert!(with(128).is_ok());
     assert!(matches!(with(129), Err(SdpError::TooMuch(_))));

@@ -14,6 +14,7 @@ pub enum Answer {
 pub struct Row {
     pub name: String,
     pub answer: Answer,
+    pub over_tcp: Answer,
     /// About where a message ends: for UDP and TCP only.
     pub is_framing: bool,
     pub bytes: Vec<u8>,
@@ -33,20 +34,27 @@ pub fn rows() -> Vec<Row> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let rows = lines.map(|line| {
         let mut cells = line.split('\t');
-        let name = cells.next().expect("a name").to_owned();
-        let answer = match cells.next().expect("an answer") {
-            "call" => Answer::Call,
-            "none" => Answer::None,
-            status => Answer::Status(status.parse().expect("a status")),
-        };
+        let mut cell = || cells.next().unwrap_or_default();
+        let name = cell().to_owned();
+        let answer = read(cell()).expect("an answer");
         Row {
             answer,
-            is_framing: cells.next() == Some("framing"),
+            is_framing: cell() == "framing",
+            over_tcp: read(cell()).unwrap_or(answer),
             bytes: message(&name),
             name,
         }
     });
     rows.collect()
+}
+
+fn read(cell: &str) -> Option<Answer> {
+    match cell {
+        "" => None,
+        "call" => Some(Answer::Call),
+        "none" => Some(Answer::None),
+        status => Some(Answer::Status(status.parse().expect("a status"))),
+    }
 }
 
 /// The status of a response, 0 for anything else.

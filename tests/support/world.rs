@@ -81,8 +81,6 @@ pub fn row(at: usize, numbers: &[&str]) -> Row {
         external_id: Some(format!("L{at:04}")),
         name: format!("Customer {at}"),
         language: "en".to_owned(),
-        plan: Default::default(),
-        permit: Vec::new(),
         phones: numbers
             .iter()
             .map(|number| Phone {
@@ -590,6 +588,8 @@ pub fn config() -> EngineConfig {
         crm: false,
     };
     EngineConfig {
+        plan: Default::default(),
+        permit: Vec::new(),
         endpoint: EndpointConfig::new(SWITCH.parse().expect("an address"), "foredial.invalid"),
         trunk_flow: udp(),
         ways: Default::default(),

@@ -82,9 +82,7 @@ fn bracketed(display: Option<String>, rest: &str) -> Option<NameAddr> {
     let inner = rest.strip_prefix('<')?;
     let end = inner.find('>')?;
     let uri = &inner[..end];
-    if uri.is_empty()
-        || uri.chars().any(ends_a_uri)
-    {
+    if uri.is_empty() || uri.chars().any(ends_a_uri) {
         return None;
     }
     let params = parse_params(&inner[end + 1..])?;
@@ -102,7 +100,11 @@ fn bare(text: &str) -> Option<NameAddr> {
         .find(|c: char| c == ';' || c.is_whitespace())
         .unwrap_or(text.len());
     let uri = &text[..end];
-    if uri.is_empty() || uri.contains(['?', ',']) || uri.chars().any(ends_a_uri) || !uri.contains(':') {
+    if uri.is_empty()
+        || uri.contains(['?', ','])
+        || uri.chars().any(ends_a_uri)
+        || !uri.contains(':')
+    {
         return None;
     }
     Some(NameAddr {
@@ -219,7 +221,9 @@ fn escaping(uri: &str, bad: impl Fn(u8) -> bool) -> Cow<'_, str> {
         let mut buffer = [0; 4];
         let bytes = c.encode_utf8(&mut buffer).as_bytes();
         if bytes.iter().any(|byte| bad(*byte)) {
-            bytes.iter().for_each(|b| out.push_str(&format!("%{b:02X}")));
+            bytes
+                .iter()
+                .for_each(|b| out.push_str(&format!("%{b:02X}")));
         } else {
             out.push(c);
         }

@@ -37,7 +37,11 @@ fn same_host(one: &str, other: &str) -> bool {
 fn params_match(one: &Uri, other: &Uri) -> bool {
     one.params.iter().all(|(name, value)| {
         let is_twin = |key: &String| key.eq_ignore_ascii_case(name);
-        let mut twins = other.params.iter().filter(|(key, _)| is_twin(key)).peekable();
+        let mut twins = other
+            .params
+            .iter()
+            .filter(|(key, _)| is_twin(key))
+            .peekable();
         if twins.peek().is_none() {
             return !MUST_BE_IN_BOTH
                 .iter()
