@@ -597,6 +597,8 @@ pub fn config() -> EngineConfig {
         rtp_ports: (10_000, 10_999),
         recordings: PathBuf::from("recordings"),
         trunks: BTreeMap::from([(trunk.id.clone(), trunk)]),
+        plan: Default::default(),
+        permit: Vec::new(),
         phones: vec![],
         agents: agents.collect(),
         campaigns: BTreeMap::from([(campaign, Arc::new(shown))]),
