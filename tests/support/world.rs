@@ -588,8 +588,6 @@ pub fn config() -> EngineConfig {
         crm: false,
     };
     EngineConfig {
-        plan: Default::default(),
-        permit: Vec::new(),
         endpoint: EndpointConfig::new(SWITCH.parse().expect("an address"), "foredial.invalid"),
         trunk_flow: udp(),
         ways: Default::default(),
