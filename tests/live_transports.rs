@@ -90,7 +90,7 @@ fn asked_by_udp(from: &str, to: SocketAddr) -> String {
     String::from_utf8_lossy(&buffer[..count]).into_owned()
 }
 
-/// Two free ports, one above the other, on the IPv6 loopback.
+/// Free at this moment on the IPv6 loopback.
 fn free_port_6() -> u16 {
     let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("IPv6");
     socket.local_addr().expect("bound").port()
@@ -290,11 +290,7 @@ async fn two_messages_in_one_segment_are_two_and_a_broken_length_is_refused_and_
             all.starts_with(&format!("SIP/2.0 {told}\r\n")),
             "{length:?}: {all:?}"
         );
-        assert_eq!(
-            all.matches("SIP/2.0 ").count() - all.matches("SIP/2.0/").count(),
-            1,
-            "{all}"
-        );
+        assert_eq!(all.matches("\r\nCSeq: ").count(), 1, "one answer: {all}");
     }
 }
 
