@@ -352,6 +352,23 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_names_tcp_in_its_contact_gets_the_rest_of_the_call_over_it() {
+        let mut switch = switch();
+        let udp = switch.udp_flow(address(PEER));
+        let session = invite(&mut switch, &udp, 100);
+        let (flow, bytes) = sent(&mut switch);
+        assert_eq!(flow.transport, Transport::Udp);
+        let bytes = answer(&bytes, "200 OK", "sip:far@192.0.2.9:5060;transport=tcp");
+        switch.handle(now(), Input::Sip { flow, bytes });
+        switch.sip.acknowledge(now(), session, None);
+        switch.sip.hang_up(now(), session, None);
+        switch.settle(now());
+        let over = |verb: &str| format!("TCP {PEER} {verb} SIP/2.0/TCP");
+        let connect = format!("connect TCP {PEER} ");
+        assert_eq!(said(&mut switch), [connect, over("ACK"), over("BYE")]);
+    }
+
+    #[test]
     fn a_repetition_does_not_wait_for_tcp_and_a_peer_fixed_to_udp_never_gets_it() {
         let mut switch = switch();
         let udp = switch.udp_flow(address(PEER));
