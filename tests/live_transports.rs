@@ -2,17 +2,17 @@
 //! what becomes of those who break the framing, say nothing or open too many connections.
 //! sipp and `openssl s_client` are the far ends that none of us wrote.
 
-#[path = "support/daemon.rs"]
-#[allow(dead_code, reason = "only the daemon itself is needed here")]
-mod daemon;
+mod support;
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use daemon::{Daemon, Home, Wish};
+use support::daemon::{Daemon, Home, Wish};
+use support::desk::{Shift, text};
+use support::sipp::Scenario;
 
 /// Of a single answer on a busy machine, and longer than any limit of the daemon.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,6 +66,20 @@ fn answers(stream: &mut impl Read, ends: usize) -> String {
     text
 }
 
+/// One message with its body.
+fn message(stream: &mut impl Read) -> String {
+    let mut text = answers(stream, 1);
+    let body = text.find("\r\n\r\n").expect("a head") + 4;
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "));
+    let length: usize = length.and_then(|it| it.parse().ok()).expect("a length");
+    let mut rest = vec![0; (body + length).saturating_sub(text.len())];
+    stream.read_exact(&mut rest).expect("a body in time");
+    text.push_str(&String::from_utf8_lossy(&rest));
+    text
+}
+
 /// All that comes until the daemon closes. A reset closes as well.
 fn until_closed(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
@@ -90,7 +104,7 @@ fn asked_by_udp(from: &str, to: SocketAddr) -> String {
     String::from_utf8_lossy(&buffer[..count]).into_owned()
 }
 
-/// Two free ports, one above the other, on the IPv6 loopback.
+/// Free at this moment on the IPv6 loopback.
 fn free_port_6() -> u16 {
     let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).expect("IPv6");
     socket.local_addr().expect("bound").port()
@@ -290,11 +304,7 @@ async fn two_messages_in_one_segment_are_two_and_a_broken_length_is_refused_and_
             all.starts_with(&format!("SIP/2.0 {told}\r\n")),
             "{length:?}: {all:?}"
         );
-        assert_eq!(
-            all.matches("SIP/2.0 ").count() - all.matches("SIP/2.0/").count(),
-            1,
-            "{all}"
-        );
+        assert_eq!(all.matches("\r\nCSeq: ").count(), 1, "one answer: {all}");
     }
 }
 
@@ -338,7 +348,7 @@ async fn more_connections_than_an_address_may_have_are_closed_at_once() {
 fn a_taken_tcp_or_tls_port_is_told_with_its_key_and_the_remedy() {
     for (key, transport) in [("tcp_listen", "TCP"), ("tls_listen", "TLS")] {
         let home = home("listen = \"@ip@:5060\"\ntcp_listen = \"\"\n");
-        let taken = std::net::TcpListener::bind((home.ip, 0)).expect("a free port");
+        let taken = TcpListener::bind((home.ip, 0)).expect("a free port");
         let address = taken.local_addr().expect("bound");
         let file = home.path().join("foredial.toml");
         let text = std::fs::read_to_string(&file).expect("written");
@@ -355,4 +365,82 @@ fn a_taken_tcp_or_tls_port_is_told_with_its_key_and_the_remedy() {
         );
         assert!(said.contains(&wanted), "{said}");
     }
+}
+
+const NUMBER: &str = "+8613812340001";
+
+/// An agent at her desk, and a trunk there whose numbers are so long that no INVITE fits a datagram.
+async fn large_numbers(trunk: SocketAddr) -> (Daemon, Shift) {
+    let home = Home::new(&Wish::trunk(trunk));
+    let file = home.path().join("foredial.toml");
+    let text = std::fs::read_to_string(&file).expect("written");
+    let format = format!(
+        "number_format = \"prefix\"\ninternational_prefix = \"{}\"\n[[agent]]",
+        "0".repeat(500)
+    );
+    std::fs::write(&file, text.replacen("[[agent]]", &format, 1)).expect("the folder is ours");
+    home.lead("Zhang San", NUMBER);
+    let daemon = home.start().await;
+    let agent = Shift::begin(&daemon, "agent1").await;
+    (daemon, agent)
+}
+
+async fn ended_busy(agent: &Shift) {
+    let desk = agent.desk.until_state("wrap_up").await;
+    assert_eq!(text(&desk, "/call/result"), "busy", "{:#}", desk["call"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_too_large_for_udp_is_sent_refused_and_acknowledged_over_one_tcp_connection() {
+    let far = TcpListener::bind("127.0.22.2:0").expect("a free port");
+    let address = far.local_addr().expect("bound");
+    let carrier = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = far.accept().expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        let invite = message(&mut stream);
+        let kept = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let mut busy = "SIP/2.0 486 Busy Here\r\n".to_owned();
+        for line in invite
+            .lines()
+            .filter(|line| kept.iter().any(|it| line.starts_with(it)))
+        {
+            let tag = if line.starts_with("To:") {
+                ";tag=far"
+            } else {
+                ""
+            };
+            busy.push_str(&format!("{line}{tag}\r\n"));
+        }
+        busy.push_str("Content-Length: 0\r\n\r\n");
+        stream.write_all(busy.as_bytes()).expect("sent");
+        (invite, message(&mut stream))
+    });
+    let (_daemon, agent) = large_numbers(address).await;
+    agent.dial().await;
+    ended_busy(&agent).await;
+    let (invite, ack) = carrier.await.expect("the carrier's own end");
+    assert!(
+        invite.starts_with("INVITE sip:0000") && invite.len() > 1_300,
+        "{invite}"
+    );
+    assert!(invite.contains("\r\nVia: SIP/2.0/TCP "), "{invite}");
+    assert!(ack.starts_with("ACK sip:0000"), "{ack}");
+    assert!(ack.contains("\r\nVia: SIP/2.0/TCP "), "{ack}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invite_too_large_for_udp_goes_by_udp_when_tcp_is_refused() {
+    let mut sipp = Scenario::refusing("486 Busy Here")
+        .start()
+        .expect("sipp starts");
+    let (_daemon, agent) = large_numbers(sipp.address).await;
+    agent.dial().await;
+    ended_busy(&agent).await;
+    let stats = sipp.wait(PATIENCE).expect("sipp ends with its only call");
+    assert_eq!(
+        (stats.successful, stats.failed),
+        (1, 0),
+        "{}",
+        sipp.errors()
+    );
 }

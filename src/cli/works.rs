@@ -2,7 +2,7 @@
 //! configuration is filled in.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Works for Daemon {
         let start = Start {
             config: resolved(&config, &sip, first, media_ip),
             database: config.store.path.clone(),
-            media_ip,
+            media_ip: own(media_ip, first.ip()),
             advertised: media_ip,
             workers: config.media.workers as usize,
             music: music(&config)?,
@@ -77,6 +77,17 @@ fn advertised(config: &Config, bound: IpAddr) -> IpAddr {
         .sip
         .advertised_beside(bound)
         .unwrap_or_else(|| if wildcard { outward() } else { bound })
+}
+
+/// Where voice sockets bind: the address far ends are told, unless it is a NAT's.
+fn own(told: IpAddr, bound: IpAddr) -> IpAddr {
+    if UdpSocket::bind((told, 0)).is_ok() {
+        told
+    } else if bound.is_unspecified() {
+        outward()
+    } else {
+        bound
+    }
 }
 
 /// Toward the rest of the world: 192.0.2.1 stands for it, and nothing is sent there.

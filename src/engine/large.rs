@@ -1,5 +1,6 @@
 //! RFC 3261 §18.1.1: a request of more than 1,300 octets goes over TCP, where fragments do not get
-//! lost, and over UDP after all when the peer has no TCP.
+//! lost, and over UDP after all when the peer has no TCP. So does one whose next hop says
+//! `;transport=tcp` (RFC 3263 §4.1), as the Contact of a peer that was reached over TCP may.
 //!
 //! Its transaction keeps speaking UDP and does not know: what it repeats is dropped while TCP
 //! carries the request, and answers are handed to it as if they had come to its own socket.
@@ -117,8 +118,11 @@ impl Switch {
         flow: Flow,
         bytes: Vec<u8>,
     ) -> Option<(Flow, Vec<u8>)> {
-        let small = bytes.len() <= UDP_BYTES_MAX && self.connections.large.requests.is_empty();
-        if flow.transport != Transport::Udp || small || bytes.starts_with(b"SIP/2.0") {
+        let fits = bytes.len() <= UDP_BYTES_MAX && self.connections.large.requests.is_empty();
+        if flow.transport != Transport::Udp
+            || bytes.starts_with(b"SIP/2.0")
+            || fits && !asks_for_tcp(&bytes)
+        {
             return Some((flow, bytes));
         }
         let Some((branch, method)) = top_of(&bytes) else {
@@ -158,7 +162,8 @@ impl Switch {
                 }
             };
         }
-        if bytes.len() <= UDP_BYTES_MAX || !large.may_try(now.instant, &flow.remote) {
+        let fits = bytes.len() <= UDP_BYTES_MAX && !asks_for_tcp(bytes);
+        if fits || !large.may_try(now.instant, &flow.remote) {
             return Way::AsItIs;
         }
         let known = self.is_up(flow.remote);
@@ -185,6 +190,19 @@ impl Switch {
             _ => flow,
         }
     }
+}
+
+/// Whether the next hop of a request of ours, its first Route or else its target, names TCP.
+fn asks_for_tcp(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split(|b| *b == b'\n');
+    let target = lines.next().unwrap_or_default();
+    let head = lines.take_while(|line| line.len() > 1);
+    let mut routes = head.filter(|line| line.starts_with(b"Route:"));
+    // Further routes of one line are hops of others.
+    let hop = routes.next().map(|line| line.split(|b| *b == b',').next());
+    let hop = hop.flatten().unwrap_or(target).to_ascii_lowercase();
+    let named = b";transport=tcp";
+    hop.windows(named.len()).any(|window| window == named)
 }
 
 /// Branch and method of what a message belongs to.
