@@ -81,8 +81,6 @@ pub fn row(at: usize, numbers: &[&str]) -> Row {
         external_id: Some(format!("L{at:04}")),
         name: format!("Customer {at}"),
         language: "en".to_owned(),
-        plan: Default::default(),
-        permit: Vec::new(),
         phones: numbers
             .iter()
             .map(|number| Phone {
@@ -595,6 +593,8 @@ pub fn config() -> EngineConfig {
         rtp_ports: (10_000, 10_999),
         recordings: PathBuf::from("recordings"),
         trunks: BTreeMap::from([(trunk.id.clone(), trunk)]),
+        plan: Default::default(),
+        permit: Vec::new(),
         phones: vec![],
         agents: agents.collect(),
         campaigns: BTreeMap::from([(campaign, Arc::new(shown))]),
