@@ -165,7 +165,8 @@ impl Up {
 async fn no_calls(handle: &Handle) {
     loop {
         let snapshot = handle.snapshot().await;
-        if snapshot["calls"].as_array().is_none_or(Vec::is_empty) {
+        let none = |calls: &serde_json::Value| calls.as_array().is_none_or(Vec::is_empty);
+        if none(&snapshot["calls"]) && none(&snapshot["through"]["calls"]) {
             return;
         }
         tokio::time::sleep(DRAIN_LOOK).await;

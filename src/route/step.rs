@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::id::{AgentId, CampaignId, TrunkId};
+use crate::id::TrunkId;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -10,14 +10,6 @@ pub enum Step {
     Trunks(Vec<Outward>),
     /// Every place where this phone is registered, all at once.
     Phone(String),
-    /// An agent's seat, when she is READY.
-    Agent(AgentId),
-    /// Any READY agent of a campaign, the one who has waited longest first.
-    Campaign(CampaignId),
-    /// The agent who last called this number, when she is READY.
-    LastAgent,
-    /// As a campaign, with music until somebody is READY.
-    Queue(CampaignId),
     Play(Tone),
     /// A fixed peer, by a SIP URI whose host is an address. Without a user it is asked for the
     /// number.
@@ -62,10 +54,6 @@ impl fmt::Display for Step {
                 write!(out, "trunk {}", names.join(", then "))
             }
             Step::Phone(user) => write!(out, "phone {user}"),
-            Step::Agent(id) => write!(out, "agent {id}"),
-            Step::Campaign(id) => write!(out, "a ready agent of campaign {id}"),
-            Step::LastAgent => out.write_str("the agent who called this number last"),
-            Step::Queue(id) => write!(out, "the queue of campaign {id}"),
             Step::Play(tone) => write!(out, "play {}", tone.name()),
             Step::Uri(uri) => write!(out, "{uri}"),
             Step::Refuse(status) => write!(out, "refuse with {status}"),

@@ -2,15 +2,13 @@
 
 use super::check::Names;
 use crate::config::written::{Found, Section, Wrong};
-use crate::id::{AgentId, CampaignId};
 use crate::route::{Outward, Step, Tone};
 use crate::sip::Uri;
 use serde::Serialize;
 
 const STATUS_MIN: u32 = 400;
 const STATUS_MAX: u32 = 699;
-const REMEDY: &str =
-    "choose one of trunk, phone, agent, campaign, last_agent, queue, play, uri, refuse";
+const REMEDY: &str = "choose one of trunk, phone, uri, play, refuse";
 
 /// The first step, under the key of its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,10 +16,6 @@ const REMEDY: &str =
 pub enum RouteAction {
     Trunk(Vec<String>),
     Phone(String),
-    Agent(String),
-    Campaign(String),
-    LastAgent(bool),
-    Queue(String),
     Play(String),
     Uri(String),
     Refuse(u32),
@@ -37,10 +31,6 @@ impl RouteAction {
         match self {
             RouteAction::Trunk(names) => ("trunk", names.clone()),
             RouteAction::Phone(user) => ("phone", one(user)),
-            RouteAction::Agent(id) => ("agent", one(id)),
-            RouteAction::Campaign(id) => ("campaign", one(id)),
-            RouteAction::LastAgent(_) => ("last_agent", Vec::new()),
-            RouteAction::Queue(id) => ("queue", one(id)),
             RouteAction::Play(tone) => ("play", one(tone)),
             RouteAction::Uri(uri) => ("uri", one(uri)),
             RouteAction::Refuse(status) => ("refuse", vec![status.to_string()]),
@@ -68,10 +58,6 @@ pub(super) fn step(
             Step::Trunks(values.iter().filter_map(|name| outward(name)).collect())
         }
         ("phone", Some(user)) => Step::Phone(user.to_owned()),
-        ("agent", Some(id)) => Step::Agent(AgentId::new(id)),
-        ("campaign", Some(id)) => Step::Campaign(CampaignId::new(id)),
-        ("last_agent", None) => Step::LastAgent,
-        ("queue", Some(id)) => Step::Queue(CampaignId::new(id)),
         ("play", Some(tone)) => Step::Play(Tone::named(tone)?),
         ("uri", Some(uri)) => Step::Uri(uri.to_owned()),
         ("refuse", Some(status)) => Step::Refuse(status.parse().ok()?),
@@ -95,10 +81,6 @@ pub(super) fn read(section: &Section<'_>, names: &Names<'_>) -> Option<RouteActi
     let found = [
         Some(RouteAction::Trunk(trunks.clone())).filter(|_| !trunks.is_empty()),
         text("phone").map(RouteAction::Phone),
-        text("agent").map(RouteAction::Agent),
-        text("campaign").map(RouteAction::Campaign),
-        Some(RouteAction::LastAgent(true)).filter(|_| section.flag("last_agent", false)),
-        text("queue").map(RouteAction::Queue),
         text("play").map(RouteAction::Play),
         text("uri").map(RouteAction::Uri),
         Some(section.count("refuse", 0, STATUS_MIN..=STATUS_MAX))
@@ -136,9 +118,6 @@ fn check(section: &Section<'_>, names: &Names<'_>, kind: &str, found: &Found<Str
     match kind {
         "trunk" => names.trunk(sheet, found),
         "phone" => names.phone(sheet, found),
-        "agent" => names.agent(sheet, found),
-        "campaign" | "queue" => names.campaign(sheet, found),
-        "last_agent" => {}
         "play" => drop(section.check(found.span.clone(), tone(&found.value))),
         "uri" => drop(section.check(found.span.clone(), peer(&found.value))),
         "refuse" => drop(section.check(found.span.clone(), status(&found.value))),

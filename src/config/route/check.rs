@@ -1,7 +1,7 @@
 //! Whether what a route names is there.
 
 use crate::config::written::{Found, Section, Sheet, did_you_mean};
-use crate::config::{AgentConfig, CampaignConfig, PhoneConfig, TrunkConfig};
+use crate::config::{AgentConfig, PhoneConfig, TrunkConfig};
 use crate::route::From;
 
 /// Everything a route can name.
@@ -9,7 +9,6 @@ pub(in crate::config) struct Names<'a> {
     trunks: &'a [TrunkConfig],
     phones: &'a [PhoneConfig],
     agents: &'a [AgentConfig],
-    campaigns: &'a [CampaignConfig],
 }
 
 impl<'a> Names<'a> {
@@ -17,13 +16,11 @@ impl<'a> Names<'a> {
         trunks: &'a [TrunkConfig],
         phones: &'a [PhoneConfig],
         agents: &'a [AgentConfig],
-        campaigns: &'a [CampaignConfig],
     ) -> Names<'a> {
         Names {
             trunks,
             phones,
             agents,
-            campaigns,
         }
     }
 
@@ -40,11 +37,6 @@ impl<'a> Names<'a> {
     pub(super) fn agent(&self, sheet: &Sheet, found: &Found<String>) {
         let known = || self.agents.iter().map(|agent| agent.id.as_str());
         complain_unless(sheet, found, "agent", known);
-    }
-
-    pub(super) fn campaign(&self, sheet: &Sheet, found: &Found<String>) {
-        let known = || self.campaigns.iter().map(|campaign| campaign.id.as_str());
-        complain_unless(sheet, found, "campaign", known);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::sdp::{Codec, Direction};
 use crate::sip::{Body, Flow, Headers, Party, SessionId, Target, Transport};
 
 /// Seconds a caller is asked to wait when there is no room.
-const RETRY_AFTER_S: u32 = 5;
+pub(super) const RETRY_AFTER_S: u32 = 5;
 
 /// An INVITE that asks for a way.
 pub(in crate::engine) struct Arrived {

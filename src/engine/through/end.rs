@@ -1,6 +1,7 @@
 //! The end of a call through us: both sides are told, with the reason as it came, and all that it
 //! held is given back.
 
+use super::arrive::RETRY_AFTER_S;
 use super::passed::reason_value;
 use super::{Fork, Phase, Refusal, Side, Through};
 use crate::engine::media_worker::{MediaCommand, MediaFact};
@@ -36,18 +37,22 @@ impl Switch {
             return;
         };
         let refusal = call.best.clone().unwrap_or_else(|| Refusal::ours(480));
-        let (session, status) = (call.caller.session, mapped(refusal.status));
+        let session = call.caller.session;
+        // What we say of ourselves is said as it is.
+        let ours = refusal.phrase.is_none();
+        let status = if ours {
+            refusal.status
+        } else {
+            mapped(refusal.status)
+        };
         let phrase = refusal.phrase.filter(|_| status == refusal.status);
         let reason = reason_value(&refusal.reason);
-        let headers = reason.map(|value| ("Reason".to_owned(), value));
+        let reason = reason.map(|value| ("Reason".to_owned(), value));
+        let wait = ("Retry-After".to_owned(), RETRY_AFTER_S.to_string());
+        let headers = reason.into_iter().chain((status == 503).then_some(wait));
         self.sessions.remove(&session);
-        self.sip.reject(
-            now,
-            session,
-            status,
-            phrase.as_deref(),
-            headers.into_iter().collect(),
-        );
+        self.sip
+            .reject(now, session, status, phrase.as_deref(), headers.collect());
         self.through.counters.unanswered += 1;
         self.through_close(now, id, None);
     }

@@ -70,10 +70,6 @@ impl Switch {
                 }
                 false
             }
-            Step::Agent(_) | Step::Campaign(_) | Step::LastAgent | Step::Queue(_) => {
-                self.note_refusal(id, Refusal::ours(480));
-                false
-            }
         }
     }
 
