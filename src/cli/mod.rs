@@ -13,12 +13,17 @@ mod export;
 mod failure;
 mod hash_password;
 mod import;
+mod ladder;
 mod log;
+mod pcap;
 mod place;
+mod reload;
 mod run;
+mod trace;
 mod works;
 
 pub use failure::Failure;
+pub use reload::Resolve;
 pub use run::{Running, Works};
 pub use works::Daemon;
 

@@ -10,10 +10,10 @@ const DEMO: &str = include_str!("../../config/demo.toml");
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// The configuration file. Without one, the demo's.
-    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dir", global = true)]
     config: Option<PathBuf>,
     /// The folder the demo keeps its state and recordings in.
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".", global = true)]
     dir: PathBuf,
 }
 

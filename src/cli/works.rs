@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Failure;
-use super::archive::StoreArchive;
+use super::archive::{Shown, StoreArchive};
+use super::reload::Resolve;
 use super::run::{Running, Works};
 use crate::config::{AgentConfig, CampaignConfig, Config, FieldKind, TrunkConfig};
 use crate::connector::crm::CrmClient;
@@ -20,8 +21,10 @@ use crate::engine::resolved::{
     AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, NumberRule, Text, Trunk,
 };
 use crate::engine::start::Start;
+use crate::engine::tap::Tap;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::media::music::read_wav;
+use crate::net::hep::{HepIdentity, HepSender};
 use crate::net::udp::{Datagram, SipUdp};
 use crate::sip::{Credentials, EndpointConfig, Flow, Transport};
 
@@ -40,8 +43,10 @@ impl Works for Daemon {
     ) -> Result<Running, Failure> {
         let sip_ip = advertised(&config, udp.local_addr().ip());
         let media_ip = config.media.address.unwrap_or(sip_ip);
+        let socket = udp.clone();
+        let resolve = move |config: &Config| resolved(config, &socket, sip_ip, media_ip);
         let start = Start {
-            config: resolved(&config, &udp, sip_ip, media_ip),
+            config: resolve(&config),
             database: config.store.path.clone(),
             media_ip,
             advertised: media_ip,
@@ -51,26 +56,37 @@ impl Works for Daemon {
             udp,
             datagrams,
             fetch_crm: crm(&config)?,
+            tap: tap(&config)?,
         };
         let recordings = start.config.recordings.clone();
-        let rules = Arc::new(start.config.rules());
-        let masked = config
-            .campaigns
-            .iter()
-            .filter(|campaign| campaign.mask_numbers);
-        let masked = masked
-            .map(|campaign| CampaignId::new(&campaign.id))
-            .collect();
+        let first = shown_by(&config, &start.config);
         let started = start
             .start()
             .await
             .map_err(|error| Failure::plain(error.to_string()))?;
-        let archive = StoreArchive::new(started.store(), rules, recordings, masked);
+        let archive = Arc::new(StoreArchive::new(started.store(), recordings, first));
+        let listed = Arc::clone(&archive);
+        let resolve: Resolve = Arc::new(move |config: &Config| {
+            let new = resolve(config);
+            listed.reload(shown_by(config, &new));
+            new
+        });
         Ok(Running {
             handle: started.handle(),
-            archive: Arc::new(archive),
+            archive,
+            resolve,
             join: Box::new(move || started.join()),
         })
+    }
+}
+
+/// By which campaigns pages' lists are shown.
+fn shown_by(config: &Config, engine: &EngineConfig) -> Shown {
+    let campaigns = config.campaigns.iter();
+    let masked = campaigns.filter(|campaign| campaign.mask_numbers);
+    Shown {
+        rules: Arc::new(engine.rules()),
+        masked: masked.map(|it| CampaignId::new(&it.id)).collect(),
     }
 }
 
@@ -241,6 +257,22 @@ fn music(config: &Config) -> Result<Option<Vec<i16>>, Failure> {
     read_wav(file)
         .map(Some)
         .map_err(|error| wrong(&path, error.to_string()))
+}
+
+fn tap(config: &Config) -> Result<Tap, Failure> {
+    let hep = config.hep.server.map(|server| {
+        let password = config.hep.password.as_ref();
+        let identity = HepIdentity {
+            id: config.hep.id,
+            password: password.map_or("", |password| password.reveal()).to_owned(),
+        };
+        HepSender::open(server, identity).map_err(|error| {
+            let what = format!("[hep] server = \"{server}\": {error}");
+            Failure::new(what, "give an address this machine has a route to")
+        })
+    });
+    let ring_bytes = config.trace.memory_kib as usize * 1_024;
+    Ok(Tap::new(ring_bytes, hep.transpose()?))
 }
 
 /// Fetches run beside the loop, on the runtime this is called on.

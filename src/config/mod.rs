@@ -4,11 +4,14 @@
 //! last in names. `config/foredial.toml` in the repository shows every key with its default.
 
 mod campaign;
+mod changes;
 mod complaint;
 mod crm;
 mod disposition;
 mod network;
 mod people;
+mod secret;
+mod seeing;
 mod show;
 mod trunk;
 mod written;
@@ -17,18 +20,20 @@ mod written;
 mod tests;
 
 pub use campaign::{CampaignConfig, Field, FieldKind, SkipReason};
+pub use changes::{Change, Sign, changes};
 pub use complaint::ConfigErrors;
 pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
 pub use disposition::{Disposition, DispositionAction};
 pub use network::{HttpConfig, MediaConfig, RecordingsConfig, SipConfig, StateConfig, StoreConfig};
 pub use people::{AgentConfig, Language, PhoneConfig};
-pub use show::show;
+pub use secret::Secret;
+pub use seeing::{HepConfig, TraceConfig};
+pub use show::{show, show_with_secrets};
 pub use trunk::{AddressRange, NumberFormat, TrunkConfig};
 
 use crate::dialer::campaign::Rules;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use written::{Section, Sheet};
 
@@ -41,6 +46,8 @@ pub struct Config {
     pub state: StateConfig,
     pub store: StoreConfig,
     pub recordings: RecordingsConfig,
+    pub trace: TraceConfig,
+    pub hep: HepConfig,
     pub crm: Option<CrmConfig>,
     #[serde(rename = "trunk")]
     pub trunks: Vec<TrunkConfig>,
@@ -66,35 +73,6 @@ impl Label {
             en: text.to_owned(),
             zh: text.to_owned(),
         }
-    }
-}
-
-/// Something that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    #[must_use]
-    pub fn new(text: &str) -> Secret {
-        Secret(text.to_owned())
-    }
-
-    /// The secret itself, for the one place that needs it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("…")
     }
 }
 
@@ -135,6 +113,8 @@ impl Config {
         let state = StateConfig::read(root.section("state"));
         let store = StoreConfig::read(root.section("store"), &state);
         let recordings = RecordingsConfig::read(root.section("recordings"));
+        let trace = TraceConfig::read(root.section("trace"));
+        let hep = HepConfig::read(root.section("hep"));
         let crm = CrmConfig::read(root.section("crm"));
         let trunks = trunk::read_all(&root);
         let phones = people::read_phones(&root);
@@ -148,6 +128,8 @@ impl Config {
             state,
             store,
             recordings,
+            trace,
+            hep,
             crm,
             trunks,
             phones,

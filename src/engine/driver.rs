@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
 use super::media_worker::{MediaCommand, MediaCommander, MediaFact};
 use super::switch::{Input, Output, ReplyId, Switch};
+use super::tap::{Tap, Way};
 use crate::id::{AgentId, LegId};
 use crate::net::udp::{Datagram, SipUdp};
 use crate::now::{Now, UtcMs};
@@ -54,6 +55,8 @@ pub struct Parts {
     pub workers: Vec<MediaCommander>,
     pub media_facts: mpsc::UnboundedReceiver<MediaFact>,
     pub fetch_crm: FetchCrm,
+    /// Every SIP message passes it.
+    pub tap: Tap,
     /// Reads the clock; tests may shift it.
     pub clock: fn() -> Now,
 }
@@ -218,6 +221,7 @@ impl Driver {
                     local,
                     remote,
                 };
+                self.parts.tap.message(now, Way::In, &flow, &bytes);
                 self.parts.switch.handle(
                     now,
                     Input::Sip {
@@ -285,6 +289,7 @@ impl Driver {
             Request::SipReceived { flow, bytes } => {
                 if let Some(socket) = self.flows.get(&flow) {
                     let flow = socket.flow;
+                    self.parts.tap.message(now, Way::In, &flow, &bytes);
                     switch.handle(
                         now,
                         Input::Sip {
@@ -310,15 +315,44 @@ impl Driver {
                 );
             }
             Request::Snapshot { reply } => {
-                let _ = reply.send(switch.snapshot());
+                let mut snapshot = switch.snapshot();
+                snapshot["tap"] = self.parts.tap.snapshot();
+                snapshot["queues"] = self.queues();
+                let _ = reply.send(snapshot);
             }
             Request::TrunkSnapshot { reply } => {
                 let _ = reply.send(switch.trunk_snapshot());
+            }
+            Request::Registrations { reply } => {
+                let _ = reply.send(switch.registrations(now));
+            }
+            Request::Reload { config, reply } => {
+                switch.handle(now, Input::Reload(config));
+                let _ = reply.send(switch.leaving().cloned().collect());
+            }
+            Request::HangUp { call, reply } => {
+                let _ = reply.send(switch.has_call(call));
+                switch.handle(now, Input::HangUp { call });
+            }
+            Request::Trace { reply } => {
+                let _ = reply.send(self.parts.tap.listen());
             }
             Request::Drain => switch.handle(now, Input::Drain),
             // Handled where the loop can be left.
             Request::Shutdown { .. } => {}
         }
+    }
+
+    /// How much waits for the loop, for `/metrics`.
+    fn queues(&self) -> serde_json::Value {
+        serde_json::json!({
+            "requests": self.own.waiting(),
+            "datagrams": self.parts.datagrams.len(),
+            "datagrams_dropped": self.parts.udp.dropped(),
+            "store_facts": self.parts.store_facts.len(),
+            "media_facts": self.parts.media_facts.len(),
+            "sip_sockets": self.flows.len(),
+        })
     }
 
     fn open_flow(
@@ -387,6 +421,7 @@ impl Driver {
     }
 
     fn send_sip(&mut self, now: Now, flow: &Flow, bytes: Vec<u8>) {
+        self.parts.tap.message(now, Way::Out, flow, &bytes);
         let sent = match flow.transport {
             Transport::Udp => self.parts.udp.try_send_to(&bytes, flow.remote).is_ok(),
             Transport::Ws | Transport::Wss => self

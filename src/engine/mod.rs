@@ -10,14 +10,18 @@ mod desk;
 mod dial;
 pub mod driver;
 mod ending;
+mod figures;
 pub mod handle;
 pub mod media_worker;
 pub mod recorder;
+mod reload;
 pub mod resolved;
 mod restore;
 mod seat;
 pub mod start;
 pub mod switch;
+mod tally;
+pub mod tap;
 mod timers;
 mod writes;
 

@@ -133,7 +133,11 @@ async fn play_engine(
                 continue;
             }
             Input::Drain => "drain".to_owned(),
-            Input::Crm { .. } => continue,
+            Input::Crm { .. }
+            | Input::Trace { .. }
+            | Input::Registrations { .. }
+            | Input::Reload { .. }
+            | Input::HangUp { .. } => continue,
             Input::Shutdown { .. } => return,
         };
         let _ = told.send(note);
