@@ -63,7 +63,7 @@ enum Verb {
 
 impl Ctl {
     pub(super) fn carry_out(self) -> Result<(), Failure> {
-        let folder = self.place.config()?.state.folder;
+        let folder = self.place.state_folder()?;
         let (url, key) = control::find(&folder, self.url.as_deref())?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -131,12 +131,12 @@ fn label(row: &Row<'_>) -> String {
             (given.eq_ignore_ascii_case(name) || given.eq_ignore_ascii_case(compact))
                 .then(|| value.trim().to_owned())
         };
-        let head = row
+        let mut head = row
             .message
             .lines()
             .skip(1)
             .take_while(|line| !line.is_empty());
-        head.filter_map(|line| value(line)).next()
+        head.find_map(value)
     };
     let mut label = match first.strip_prefix("SIP/2.0 ") {
         Some(status) => {

@@ -24,6 +24,15 @@ impl Place {
             None => demo(&self.dir),
         }
     }
+
+    /// Where a running switch left its address and key. A file with mistakes elsewhere will do.
+    pub(super) fn state_folder(&self) -> Result<PathBuf, Failure> {
+        let file = self.config.as_deref();
+        match file.and_then(config::state_folder) {
+            Some(folder) => Ok(folder),
+            None => Ok(self.config()?.state.folder),
+        }
+    }
 }
 
 /// The demo's configuration, in a folder.

@@ -97,10 +97,10 @@ fn believable(text: &str, complaints: Vec<Complaint>) -> Vec<Complaint> {
     let lines: Vec<&str> = text.lines().collect();
     let header = |below: usize| {
         let above = lines.iter().take(below);
-        let is_header = |line: &&str| line.trim_start().starts_with('[');
+        let is_header = |line: &str| line.trim_start().starts_with('[');
         above
             .rev()
-            .position(|line| is_header(&line))
+            .position(|line| is_header(line))
             .map_or(1, |up| below - up)
     };
     let mut told = Vec::new();

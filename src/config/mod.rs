@@ -84,6 +84,22 @@ pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
     parse(&name, &text, &PathBuf::new())
 }
 
+/// The state folder of `file`, whatever else is wrong in it: who steers a running switch must find
+/// it while the file is being mended. `None` when the file or the folder's name cannot be read.
+#[must_use]
+pub fn state_folder(file: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    let sheet = Sheet::new(Path::new(""));
+    let root = Section::root(&sheet, table.get_ref());
+    let state = StateConfig::read(root.section("state"));
+    sheet
+        .complaints
+        .into_inner()
+        .is_empty()
+        .then_some(state.folder)
+}
+
 /// Checks `text`. `file` is for messages; relative paths in the text start at `base`.
 pub fn parse(file: &str, text: &str, base: &Path) -> Result<Config, ConfigErrors> {
     read(file, text, base).map(|(config, _)| config)
