@@ -60,7 +60,7 @@ impl Demo {
             let config = Arc::new(joined(config, carrier.local_addr(), &crm));
             let bound = Bound::bind(&config).await?;
             let leads = first_leads(&config)?;
-            let up = Up::start(works, Arc::clone(&config), bound).await?;
+            let up = Up::start(works, Arc::clone(&config), None, bound).await?;
             print!(
                 "{}",
                 self.welcome(&config, &up, carrier.local_addr(), leads)

@@ -1,13 +1,16 @@
 //! `foredial run`: everything up in order, then waiting for a signal.
 //!
 //! Ports are bound first, so that a taken one is told before anything starts. SIGTERM drains: no
-//! new work, calls go on to their end; a second one, or Ctrl-C, ends them now.
+//! new work, calls go on to their end; a second one, or Ctrl-C, ends them now. SIGHUP reads the
+//! file anew. systemd is told of all three (`Type=notify-reload`).
 
+use super::reload::{Reloader, Resolve};
 use super::{Failure, SipBound, control, log};
 use crate::config::{self, Config};
 use crate::engine::handle::Handle;
-use crate::http::{Archive, Server, Serving, Site, serve};
+use crate::http::{Archive, Server, Serving, Site, Steer, serve};
 use clap::Args;
+use sd_notify::NotifyState;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,6 +42,7 @@ pub trait Works: Send + Sync + 'static {
 pub struct Running {
     pub handle: Handle,
     pub archive: Arc<dyn Archive>,
+    pub resolve: Resolve,
     /// Waits, on a thread where that is fine, until the loop has ended and the store has written
     /// everything; called after [`Handle::shutdown`].
     pub join: Box<dyn FnOnce() + Send>,
@@ -50,7 +54,7 @@ impl Run {
         log::start();
         runtime()?.block_on(async {
             let bound = Bound::bind(&config).await?;
-            let up = Up::start(works, Arc::new(config), bound).await?;
+            let up = Up::start(works, Arc::new(config), Some(self.config), bound).await?;
             tracing::info!(page = %up.url, sip = %up.sip, "running");
             up.until_told().await
         })
@@ -93,7 +97,9 @@ pub(super) struct Up {
     pub(super) site: Arc<Site>,
     serving: Serving,
     handle: Handle,
+    reloader: Arc<Reloader>,
     join: Box<dyn FnOnce() + Send>,
+    hang_ups: Option<Signal>,
     terminations: Signal,
     interrupts: Signal,
     _address: control::Address,
@@ -103,6 +109,7 @@ impl Up {
     pub(super) async fn start(
         works: impl Works,
         config: Arc<Config>,
+        file: Option<PathBuf>,
         bound: Bound,
     ) -> Result<Up, Failure> {
         let no_socket = || Failure::new("[sip] listen is empty", "name an address for UDP");
@@ -110,6 +117,9 @@ impl Up {
         let no_signals = |error| Failure::plain(format!("signals cannot be waited for: {error}"));
         let terminations = signal(SignalKind::terminate()).map_err(no_signals)?;
         let interrupts = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        // Without a file to read again, a closed terminal ends the process as it always does.
+        let hang_ups = file.as_ref().map(|_| signal(SignalKind::hangup()));
+        let hang_ups = hang_ups.transpose().map_err(no_signals)?;
         let running = works.start(Arc::clone(&config), bound.sip).await?;
         let folder = &config.state.folder;
         let in_state = |error: io::Error| {
@@ -119,6 +129,14 @@ impl Up {
         let site =
             Site::configured(&config, running.handle.clone(), running.archive).map_err(in_state)?;
         let site = Arc::new(site);
+        let reloader = Arc::new(Reloader {
+            file,
+            handle: running.handle.clone(),
+            site: Arc::downgrade(&site),
+            resolve: running.resolve,
+            in_force: tokio::sync::Mutex::new(Arc::clone(&config)),
+        });
+        site.steer_by(Arc::clone(&reloader) as Arc<dyn Steer>);
         let url = control::url(&bound.server);
         let address = control::Address::leave(folder, &url).map_err(in_state)?;
         let serving = serve(bound.server, Arc::clone(&site)).map_err(in_state)?;
@@ -128,7 +146,9 @@ impl Up {
             site,
             serving,
             handle: running.handle,
+            reloader,
             join: running.join,
+            hang_ups,
             terminations,
             interrupts,
             _address: address,
@@ -137,10 +157,15 @@ impl Up {
 
     /// Serves until a signal, then ends in order.
     pub(super) async fn until_told(mut self) -> Result<(), Failure> {
-        let drains = tokio::select! {
-            _ = self.terminations.recv() => true,
-            _ = self.interrupts.recv() => false,
+        tell_systemd(&[NotifyState::Ready]);
+        let drains = loop {
+            tokio::select! {
+                _ = self.terminations.recv() => break true,
+                _ = self.interrupts.recv() => break false,
+                () = hung_up(&mut self.hang_ups) => reload(&self.reloader).await,
+            }
         };
+        tell_systemd(&[NotifyState::Stopping]);
         if drains {
             tracing::info!("draining: no new work, calls go on; once more to end them now");
             self.handle.drain().await;
@@ -170,5 +195,49 @@ async fn no_calls(handle: &Handle) {
             return;
         }
         tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// A SIGHUP; never, when none is waited for.
+async fn hung_up(hang_ups: &mut Option<Signal>) {
+    match hang_ups {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// What came of it goes to the log, as nobody else is there to be told.
+async fn reload(reloader: &Reloader) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),
+        Err(_) => tell_systemd(&[NotifyState::Reloading]),
+    }
+    match reloader.reload().await {
+        Ok(reloaded) => {
+            for change in reloaded.applied {
+                tracing::info!(change = without_values(&change), "taken over");
+            }
+            for change in reloaded.after_restart {
+                tracing::warn!(change = without_values(&change), "needs a restart");
+            }
+        }
+        Err(errors) => tracing::error!("nothing was changed\n\n{errors}"),
+    }
+    tell_systemd(&[NotifyState::Ready]);
+}
+
+/// `~ trunk a: max_calls`: values may be numbers and names, which no log shows.
+fn without_values(change: &str) -> &str {
+    let key = change.find(": ").map(|colon| colon + 2);
+    let end = key.and_then(|key| Some(key + change[key..].find(' ')?));
+    &change[..end.unwrap_or(change.len())]
+}
+
+/// Without `NOTIFY_SOCKET` there is nobody to tell.
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
     }
 }

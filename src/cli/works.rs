@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::archive::StoreArchive;
+use super::archive::{Shown, StoreArchive};
+use super::reload::Resolve;
 use super::run::{Running, Works};
 use super::{Failure, SipBound};
 use crate::config::{AgentConfig, CampaignConfig, Config, FieldKind, TrunkConfig};
@@ -18,12 +19,14 @@ use crate::engine::resolved::{
     AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, NumberRule, Text, Trunk,
 };
 use crate::engine::start::Start;
+use crate::engine::tap::Tap;
 use crate::engine::ways::Ways;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::media::music::read_wav;
+use crate::net::hep::{HepIdentity, HepSender};
 use crate::net::source::{self, Sources};
 use crate::net::udp::SipUdp;
-use crate::sip::{Credentials, EndpointConfig, Flow, Transport};
+use crate::sip::{Credentials, Door, EndpointConfig, Flow, Transport};
 
 /// A silent trunk is given up this early, so that the next one can ring within 4 s.
 const INVITE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -37,8 +40,15 @@ impl Works for Daemon {
         let first = sip.first().ok_or_else(no_socket)?;
         let sip_ip = advertised(&config, first.ip());
         let media_ip = config.media.address.unwrap_or(sip_ip);
+        let ground = Ground {
+            doors: sip.doors.clone(),
+            ways: ways(&sip),
+            local: first,
+            media_ip,
+        };
+        let resolve = move |config: &Config| resolved(config, &ground);
         let start = Start {
-            config: resolved(&config, &sip, first, media_ip),
+            config: resolve(&config),
             database: config.store.path.clone(),
             media_ip: own(media_ip, first.ip()),
             advertised: media_ip,
@@ -47,26 +57,37 @@ impl Works for Daemon {
             country: "CN".to_owned(),
             sip: sip.sockets,
             fetch_crm: crm(&config)?,
+            tap: tap(&config)?,
         };
         let recordings = start.config.recordings.clone();
-        let rules = Arc::new(start.config.rules());
-        let masked = config
-            .campaigns
-            .iter()
-            .filter(|campaign| campaign.mask_numbers);
-        let masked = masked
-            .map(|campaign| CampaignId::new(&campaign.id))
-            .collect();
+        let first = shown_by(&config, &start.config);
         let started = start
             .start()
             .await
             .map_err(|error| Failure::plain(error.to_string()))?;
-        let archive = StoreArchive::new(started.store(), rules, recordings, masked);
+        let archive = Arc::new(StoreArchive::new(started.store(), recordings, first));
+        let listed = Arc::clone(&archive);
+        let resolve: Resolve = Arc::new(move |config: &Config| {
+            let new = resolve(config);
+            listed.reload(shown_by(config, &new));
+            new
+        });
         Ok(Running {
             handle: started.handle(),
-            archive: Arc::new(archive),
+            archive,
+            resolve,
             join: Box::new(move || started.join()),
         })
+    }
+}
+
+/// By which campaigns pages' lists are shown.
+fn shown_by(config: &Config, engine: &EngineConfig) -> Shown {
+    let campaigns = config.campaigns.iter();
+    let masked = campaigns.filter(|campaign| campaign.mask_numbers);
+    Shown {
+        rules: Arc::new(engine.rules()),
+        masked: masked.map(|it| CampaignId::new(&it.id)).collect(),
     }
 }
 
@@ -113,9 +134,18 @@ fn campaigns_of(agent: &AgentConfig, config: &Config) -> Vec<CampaignId> {
     }
 }
 
-fn resolved(config: &Config, sip: &SipBound, local: SocketAddr, media_ip: IpAddr) -> EngineConfig {
+/// What was bound at the start and stays while the file is read anew.
+struct Ground {
+    doors: Vec<Door>,
+    ways: Ways,
+    local: SocketAddr,
+    media_ip: IpAddr,
+}
+
+fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
+    let local = ground.local;
     let mut endpoint = EndpointConfig::new(local, "foredial.invalid");
-    endpoint.doors.clone_from(&sip.doors);
+    endpoint.doors.clone_from(&ground.doors);
     let agents = config.agents.iter().map(|agent| {
         let id = AgentId::new(&agent.id);
         let campaigns = campaigns_of(agent, config);
@@ -152,8 +182,8 @@ fn resolved(config: &Config, sip: &SipBound, local: SocketAddr, media_ip: IpAddr
             local,
             remote: local,
         },
-        ways: ways(sip),
-        media_address: media_ip,
+        ways: ground.ways.clone(),
+        media_address: ground.media_ip,
         rtp_ports: (
             *config.media.rtp_ports.start(),
             *config.media.rtp_ports.end(),
@@ -260,6 +290,22 @@ fn music(config: &Config) -> Result<Option<Vec<i16>>, Failure> {
     read_wav(file)
         .map(Some)
         .map_err(|error| wrong(&path, error.to_string()))
+}
+
+fn tap(config: &Config) -> Result<Tap, Failure> {
+    let hep = config.hep.server.map(|server| {
+        let password = config.hep.password.as_ref();
+        let identity = HepIdentity {
+            id: config.hep.id,
+            password: password.map_or("", |password| password.reveal()).to_owned(),
+        };
+        HepSender::open(server, identity).map_err(|error| {
+            let what = format!("[hep] server = \"{server}\": {error}");
+            Failure::new(what, "give an address this machine has a route to")
+        })
+    });
+    let ring_bytes = config.trace.memory_kib as usize * 1_024;
+    Ok(Tap::new(ring_bytes, hep.transpose()?))
 }
 
 /// Fetches run beside the loop, on the runtime this is called on.

@@ -4,12 +4,15 @@
 //! last in names. `config/foredial.toml` in the repository shows every key with its default.
 
 mod campaign;
+mod changes;
 mod complaint;
 mod crm;
 mod disposition;
 mod network;
 mod people;
 mod route;
+mod secret;
+mod seeing;
 mod show;
 mod sip;
 mod trunk;
@@ -19,20 +22,22 @@ mod written;
 mod tests;
 
 pub use campaign::{CampaignConfig, Field, FieldKind, SkipReason};
+pub use changes::{Change, Sign, changes};
 pub use complaint::ConfigErrors;
 pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
 pub use disposition::{Disposition, DispositionAction};
 pub use network::{HttpConfig, MediaConfig, RecordingsConfig, StateConfig, StoreConfig};
 pub use people::{AgentConfig, Language, PhoneConfig};
 pub use route::{RouteAction, RouteConfig, RoutingConfig};
-pub use show::show;
+pub use secret::Secret;
+pub use seeing::{HepConfig, TraceConfig};
+pub use show::{show, show_with_secrets};
 pub use sip::SipConfig;
 pub use trunk::{AddressRange, NumberFormat, TrunkConfig};
 
 use crate::dialer::campaign::Rules;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use written::{Section, Sheet};
 
@@ -45,6 +50,8 @@ pub struct Config {
     pub state: StateConfig,
     pub store: StoreConfig,
     pub recordings: RecordingsConfig,
+    pub trace: TraceConfig,
+    pub hep: HepConfig,
     pub crm: Option<CrmConfig>,
     #[serde(rename = "trunk")]
     pub trunks: Vec<TrunkConfig>,
@@ -76,41 +83,28 @@ impl Label {
     }
 }
 
-/// Something that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    #[must_use]
-    pub fn new(text: &str) -> Secret {
-        Secret(text.to_owned())
-    }
-
-    /// The secret itself, for the one place that needs it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("…")
-    }
-}
-
 /// Reads and checks `file`. Relative paths in it are relative to the working directory.
 pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
     let name = file.display().to_string();
     let text =
         std::fs::read_to_string(file).map_err(|error| ConfigErrors::unreadable(&name, &error))?;
     parse(&name, &text, &PathBuf::new())
+}
+
+/// The state folder of `file`, whatever else is wrong in it: who steers a running switch must find
+/// it while the file is being mended. `None` when the file or the folder's name cannot be read.
+#[must_use]
+pub fn state_folder(file: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    let sheet = Sheet::new(Path::new(""));
+    let root = Section::root(&sheet, table.get_ref());
+    let state = StateConfig::read(root.section("state"));
+    sheet
+        .complaints
+        .into_inner()
+        .is_empty()
+        .then_some(state.folder)
 }
 
 /// Checks `text`. `file` is for messages; relative paths in the text start at `base`.
@@ -142,6 +136,8 @@ impl Config {
         let state = StateConfig::read(root.section("state"));
         let store = StoreConfig::read(root.section("store"), &state);
         let recordings = RecordingsConfig::read(root.section("recordings"));
+        let trace = TraceConfig::read(root.section("trace"));
+        let hep = HepConfig::read(root.section("hep"));
         let crm = CrmConfig::read(root.section("crm"));
         let trunks = trunk::read_all(&root);
         let phones = people::read_phones(&root);
@@ -158,6 +154,8 @@ impl Config {
             state,
             store,
             recordings,
+            trace,
+            hep,
             crm,
             trunks,
             phones,

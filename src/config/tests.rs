@@ -128,7 +128,7 @@ fn an_unknown_key_is_pointed_at_with_what_was_meant() {
         ["foredial.toml:1:2: unknown key `radio` at the top\n \
           1 | [radio]\n   \
             |  ^^^^^\n   \
-            = known here: sip, http, media, state, store, recordings, crm, trunk, phone, campaign, agent, routing, route"]
+            = known here: sip, http, media, state, store, recordings, trace, hep, crm, trunk, phone, campaign, agent, routing, route"]
     );
 }
 
@@ -178,6 +178,29 @@ fn digest_can_be_turned_off_on_loopback_addresses_only() {
 }
 
 #[test]
+fn a_trace_and_a_capture_server_are_checked_as_all_else_is() {
+    let long = "x".repeat(257);
+    let text = format!(
+        "[trace]\nmemory_kib = -1\nmemory_mib = 4\n[hep]\nserver = \"homer\"\nid = \"x\"\npassword = \"{long}\"\n"
+    );
+    let heads: Vec<String> = wrong(&text)
+        .iter()
+        .map(|one| one.lines().next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            "foredial.toml:2:14: `memory_kib` is out of range",
+            "foredial.toml:3:1: unknown key `memory_mib` in [trace]",
+            "foredial.toml:5:10: `homer` is not an address with a port",
+            "foredial.toml:6:6: `id` is a string",
+            "foredial.toml:7:12: `password` is longer than a HEP packet can spare",
+        ]
+    );
+    assert_eq!(good("[trace]\nmemory_kib = 0\n").trace.memory_kib, 0);
+}
+
+#[test]
 fn a_missing_key_is_told_with_the_line_of_its_table() {
     let errors = wrong("[[trunk]]\nname = \"a\"\n");
     assert_eq!(
@@ -215,6 +238,47 @@ fn broken_toml_is_told_line_by_line_without_guesses_about_the_rest() {
         !heads.iter().any(|head| head.contains("missing")),
         "{heads:?}"
     );
+}
+
+#[test]
+fn a_broken_header_or_an_open_quote_brings_no_complaint_about_what_follows() {
+    let trunk = "name = \"a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n";
+    let rest =
+        "[[campaign]]\nid = \"c\"\ntrunks = [\"a\"]\n[[agent]]\nid = \"x\"\ncampaigns = [\"c\"]\n";
+    for (broken, line) in [
+        (format!("[sip]\n[[trunk]\n{trunk}{rest}"), 2),
+        (
+            format!("[sip\nlisten = \"127.0.0.1:5060\"\n[[trunk]]\n{trunk}{rest}"),
+            1,
+        ),
+        (
+            format!("[[trunk]]\n{}{rest}", trunk.replace("\"a\"", "\"a")),
+            2,
+        ),
+        (
+            format!(
+                "[[trunk]]\n{trunk}{}",
+                rest.replace("id = \"c\"", "id = c c")
+            ),
+            6,
+        ),
+        (
+            format!(
+                "[[trunk]]\n{trunk}{}",
+                rest.replace("[[campaign]]", "[[campaign]")
+            ),
+            5,
+        ),
+    ] {
+        let errors = wrong(&broken);
+        assert_eq!(errors.len(), 1, "{broken}\n{}", errors.join("\n"));
+        let place = format!("foredial.toml:{line}:");
+        assert!(errors[0].starts_with(&place), "{}", errors[0]);
+        assert!(errors[0].contains("not TOML"), "{}", errors[0]);
+    }
+    // What stands in a sound table is told all the same.
+    let errors = wrong("[sip\nlisten = 1\n[media]\nworkers = 999\n[htpt]\n");
+    assert_eq!(errors.len(), 3, "{}", errors.join("\n"));
 }
 
 #[test]

@@ -12,9 +12,10 @@ use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
 use super::media_worker::{MediaCommand, MediaCommander, MediaFact};
 use super::streams::Streams;
 use super::switch::{Input, Output, ReplyId, Switch};
+use super::tap::{Tap, Way};
 use super::ways::Ways;
 use crate::id::{AgentId, LegId};
-use crate::net::udp::Datagram;
+use crate::net::udp::{Datagram, SipUdp};
 use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
 use crate::now::{Now, UtcMs};
 use crate::sip::{Flow, Transport};
@@ -57,6 +58,8 @@ pub struct Parts {
     pub workers: Vec<MediaCommander>,
     pub media_facts: mpsc::UnboundedReceiver<MediaFact>,
     pub fetch_crm: FetchCrm,
+    /// Every SIP message passes it.
+    pub tap: Tap,
     /// Reads the clock; tests may shift it.
     pub clock: fn() -> Now,
 }
@@ -240,6 +243,7 @@ impl Driver {
             .parts
             .ways
             .heard(datagram.socket, bound, datagram.remote);
+        self.parts.tap.message(now, Way::In, &flow, &bytes);
         self.parts.switch.handle(now, Input::Sip { flow, bytes });
     }
 
@@ -248,6 +252,9 @@ impl Driver {
         let Some(taken) = self.streams.take(fact) else {
             return;
         };
+        if let Input::Sip { flow, bytes } = &taken.input {
+            self.parts.tap.message(now, Way::In, flow, bytes);
+        }
         self.parts.switch.handle(now, taken.input);
         self.carry_out(now);
         if taken.ends && self.streams.end(flow, life) {
@@ -305,6 +312,7 @@ impl Driver {
             Request::SipReceived { flow, bytes } => {
                 if let Some(socket) = self.flows.get(&flow) {
                     let flow = socket.flow;
+                    self.parts.tap.message(now, Way::In, &flow, &bytes);
                     switch.handle(
                         now,
                         Input::Sip {
@@ -330,15 +338,46 @@ impl Driver {
                 );
             }
             Request::Snapshot { reply } => {
-                let _ = reply.send(switch.snapshot());
+                let mut snapshot = switch.snapshot();
+                snapshot["tap"] = self.parts.tap.snapshot();
+                snapshot["queues"] = self.queues();
+                let _ = reply.send(snapshot);
             }
             Request::TrunkSnapshot { reply } => {
                 let _ = reply.send(switch.trunk_snapshot());
+            }
+            Request::Registrations { reply } => {
+                let _ = reply.send(switch.registrations(now));
+            }
+            Request::Reload { config, reply } => {
+                switch.handle(now, Input::Reload(config));
+                let _ = reply.send(switch.leaving().cloned().collect());
+            }
+            Request::HangUp { call, reply } => {
+                let _ = reply.send(switch.has_call(call));
+                switch.handle(now, Input::HangUp { call });
+            }
+            Request::Trace { reply } => {
+                let _ = reply.send(self.parts.tap.listen());
             }
             Request::Drain => switch.handle(now, Input::Drain),
             // Handled where the loop can be left.
             Request::Shutdown { .. } => {}
         }
+    }
+
+    /// How much waits for the loop, for `/metrics`.
+    fn queues(&self) -> serde_json::Value {
+        let sip = &self.parts.sip;
+        serde_json::json!({
+            "requests": self.own.waiting(),
+            "datagrams": sip.datagrams.len(),
+            "datagrams_dropped": sip.udp.iter().map(SipUdp::dropped).sum::<u64>(),
+            "stream_facts": sip.stream_facts.len(),
+            "store_facts": self.parts.store_facts.len(),
+            "media_facts": self.parts.media_facts.len(),
+            "sip_sockets": self.flows.len(),
+        })
     }
 
     fn open_flow(
@@ -412,6 +451,7 @@ impl Driver {
     }
 
     fn send_sip(&mut self, now: Now, flow: &Flow, bytes: Vec<u8>) {
+        self.parts.tap.message(now, Way::Out, flow, &bytes);
         let sent = match flow.transport {
             Transport::Udp => {
                 let socket = self.parts.sip.udp(flow.id);

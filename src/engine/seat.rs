@@ -188,6 +188,11 @@ impl Switch {
         }
     }
 
+    /// The seat of an agent who is gone for good.
+    pub(super) fn give_seat_back(&mut self, now: Now, agent: &AgentId) {
+        self.release_seat_leg(now, agent);
+    }
+
     /// Lets go of the seat's leg and session, if any, without judging why.
     fn release_seat_leg(&mut self, now: Now, agent: &AgentId) {
         let Some(desk) = self.desk(agent) else { return };

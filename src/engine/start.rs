@@ -16,6 +16,7 @@ use super::media_worker::{
 use super::recorder::{Recorder, repair, sha256};
 use super::resolved::EngineConfig;
 use super::switch::Switch;
+use super::tap::Tap;
 use crate::id::AttemptId;
 use crate::media::music::default_hold;
 use crate::media::tone::of_country;
@@ -43,6 +44,8 @@ pub struct Start {
     pub country: String,
     pub sip: SipSockets,
     pub fetch_crm: FetchCrm,
+    /// Every SIP message passes it.
+    pub tap: Tap,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +101,7 @@ impl Start {
             workers: workers.iter().map(MediaWorkerHandle::commander).collect(),
             media_facts,
             fetch_crm: self.fetch_crm,
+            tap: self.tap,
             clock,
         })
         .map_err(StartError::Thread)?;

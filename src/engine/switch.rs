@@ -77,6 +77,12 @@ pub enum Input {
         token: u64,
         result: Result<serde_json::Value, String>,
     },
+    /// A new configuration; calls that are up keep what they have.
+    Reload(Box<EngineConfig>),
+    /// A person on this machine ends a call.
+    HangUp {
+        call: CallId,
+    },
     Drain,
     /// End everything that is up, properly.
     Shutdown,
@@ -258,6 +264,8 @@ impl Switch {
                 token,
                 result,
             } => self.crm_fact(&agent, token, result),
+            Input::Reload(config) => self.reload(now, *config),
+            Input::HangUp { call } => self.hang_up_by_admin(now, call),
             Input::Drain => self.drain(),
             Input::Shutdown => self.end_everything(now),
         }
@@ -281,6 +289,7 @@ impl Switch {
                 sip::Output::Event(event) => self.sip_event(now, event),
             }
         }
+        self.clear_left_desks(now);
         self.show_desks(now);
         self.out.extend(self.replies.drain(..));
     }
@@ -453,6 +462,7 @@ impl Switch {
         serde_json::json!({
             "agents": self.desks.iter().map(|(id, desk)| serde_json::json!({
                 "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
+                "leaving": !self.config.agents.contains_key(id),
             })).collect::<Vec<_>>(),
             "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
             "through": self.through.snapshot(),
@@ -467,6 +477,7 @@ impl Switch {
             "rtp_ports_in_use": self.ports.counts().in_use,
             "writes_pending": self.writes.len() + self.write_again.len(),
             "draining": self.draining,
+            "sip_refusals": super::figures::refusals(&sip.counters),
             "counters": {
                 "dials": self.counters.dials,
                 "denied": self.counters.denied,

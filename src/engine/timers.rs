@@ -167,7 +167,7 @@ impl Switch {
     }
 
     /// No page for the whole grace: the card goes back uncounted, the agent is signed out.
-    fn deserted(&mut self, now: Now, agent: &AgentId) {
+    pub(super) fn deserted(&mut self, now: Now, agent: &AgentId) {
         let Some(desk) = self.desk(agent) else { return };
         desk.deserted_since = None;
         desk.agent.log_out(now.utc);

@@ -2,6 +2,7 @@
 
 pub mod bind;
 mod census;
+pub mod hep;
 pub mod port_pool;
 mod sockets;
 pub mod source;

@@ -105,6 +105,13 @@ impl Registrar {
             .unwrap_or_default()
     }
 
+    /// Every binding with its address of record.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Binding)> {
+        self.bindings
+            .iter()
+            .flat_map(|(aor, (_, list))| list.iter().map(move |one| (aor.as_str(), one)))
+    }
+
     pub fn len(&self) -> usize {
         self.bindings.values().map(|(_, list)| list.len()).sum()
     }

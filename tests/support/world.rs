@@ -275,6 +275,13 @@ impl World {
         uuid::Uuid::from_u128(u128::from(self.number()))
     }
 
+    /// A new configuration, as `foredial ctl reload` hands it down.
+    pub fn reload(&mut self, change: impl FnOnce(&mut EngineConfig)) {
+        change(&mut self.config);
+        self.input(Input::Reload(Box::new(self.config.clone())));
+        self.run_for(Duration::from_millis(50));
+    }
+
     // --- what can be seen ---
 
     pub fn desk(&self, name: &str) -> &Value {
@@ -563,7 +570,7 @@ pub fn config() -> EngineConfig {
         routes: vec![route],
         ..rules::Campaign::new(campaign.clone())
     };
-    let agents = (1..=20).map(|at| {
+    let agents = (1..=60).map(|at| {
         let id = agent(&format!("agent{at}"));
         let profile = AgentProfile {
             id: id.clone(),

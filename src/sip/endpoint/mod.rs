@@ -90,6 +90,11 @@ impl Endpoint {
         self.registrar.contacts(aor)
     }
 
+    /// Every address of record that can be reached, with each place it can be reached at.
+    pub fn registrations(&self) -> impl Iterator<Item = (&str, &Binding)> {
+        self.registrar.all()
+    }
+
     // ── calling
 
     /// Fixes everything that identifies an INVITE, so that it can be stored before it is sent.
