@@ -14,6 +14,7 @@ use super::streams::Streams;
 use super::switch::{Input, Output, ReplyId, Switch};
 use super::ways::Ways;
 use crate::id::{AgentId, LegId};
+use crate::net::streams::StreamCounts;
 use crate::net::udp::Datagram;
 use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
 use crate::now::{Now, UtcMs};
@@ -330,7 +331,9 @@ impl Driver {
                 );
             }
             Request::Snapshot { reply } => {
-                let _ = reply.send(switch.snapshot());
+                let mut snapshot = switch.snapshot();
+                snapshot["sip_connections"] = told(self.parts.sip.streams.counts());
+                let _ = reply.send(snapshot);
             }
             Request::TrunkSnapshot { reply } => {
                 let _ = reply.send(switch.trunk_snapshot());
@@ -506,6 +509,19 @@ impl Driver {
             let _ = told.send(());
         }
     }
+}
+
+/// Connections for people; never read back.
+fn told(counts: StreamCounts) -> serde_json::Value {
+    serde_json::json!({
+        "open": counts.open,
+        "accepted": counts.accepted,
+        "refused": counts.refused,
+        "opened": counts.opened,
+        "open_failed": counts.open_failed,
+        "timed_out": counts.timed_out,
+        "broken": counts.broken,
+    })
 }
 
 /// The leg a command is about; a recording is kept where its customer's leg runs.
