@@ -342,6 +342,12 @@ async fn more_connections_than_an_address_may_have_are_closed_at_once() {
         answers(&mut held[0], 1).starts_with("SIP/2.0 200 "),
         "the others stay"
     );
+    let counted = daemon.home.ctl("snapshot");
+    let counted = &counted["sip_connections"];
+    assert_eq!(
+        (&counted["open"], &counted["refused"]),
+        (&3.into(), &1.into())
+    );
 }
 
 #[test]

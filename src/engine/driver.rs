@@ -15,6 +15,7 @@ use super::switch::{Input, Output, ReplyId, Switch};
 use super::tap::{Tap, Way};
 use super::ways::Ways;
 use crate::id::{AgentId, LegId};
+use crate::net::streams::StreamCounts;
 use crate::net::udp::{Datagram, SipUdp};
 use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
 use crate::now::{Now, UtcMs};
@@ -341,6 +342,7 @@ impl Driver {
                 let mut snapshot = switch.snapshot();
                 snapshot["tap"] = self.parts.tap.snapshot();
                 snapshot["queues"] = self.queues();
+                snapshot["sip_connections"] = told(self.parts.sip.streams.counts());
                 let _ = reply.send(snapshot);
             }
             Request::TrunkSnapshot { reply } => {
@@ -547,6 +549,19 @@ impl Driver {
             let _ = told.send(());
         }
     }
+}
+
+/// Connections for people; never read back.
+fn told(counts: StreamCounts) -> serde_json::Value {
+    serde_json::json!({
+        "open": counts.open,
+        "accepted": counts.accepted,
+        "refused": counts.refused,
+        "opened": counts.opened,
+        "open_failed": counts.open_failed,
+        "timed_out": counts.timed_out,
+        "broken": counts.broken,
+    })
 }
 
 /// The leg a command is about; a recording is kept where its customer's leg runs.

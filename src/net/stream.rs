@@ -1,6 +1,7 @@
 //! One TCP or TLS connection (RFC 3261 §18, RFC 5626 §3.5.1): messages in, bytes out, keep-alives,
 //! and an end to everything that takes too long. It never outlives its sender.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -121,8 +122,9 @@ where
 {
     let (mut from_peer, mut to_peer) = tokio::io::split(stream);
     let (pongs, to_pong) = mpsc::channel(PONGS_MAX);
+    let broken = AtomicBool::new(false);
     let end = tokio::select! {
-        end = read(&mut from_peer, opener, limits, &pongs, teller) => end,
+        end = read(&mut from_peer, opener, limits, (&pongs, &broken), teller) => end,
         end = write(&mut to_peer, opener, limits, outgoing, to_pong) => end,
     };
     if end == End::ByUs {
@@ -132,6 +134,9 @@ where
         let drained = async { while matches!(from_peer.read(&mut rest).await, Ok(1..)) {} };
         let _ = timeout(LINGER, drained).await;
     }
+    if broken.load(Ordering::Relaxed) {
+        return End::Broken;
+    }
     end
 }
 
@@ -139,7 +144,7 @@ async fn read<S: AsyncRead + Unpin>(
     from_peer: &mut S,
     opener: Opener,
     limits: &StreamLimits,
-    pongs: &mpsc::Sender<()>,
+    (pongs, lost): (&mpsc::Sender<()>, &AtomicBool),
     teller: &Teller,
 ) -> End {
     let mut framer = Framer::new(limits.message);
@@ -165,6 +170,7 @@ async fn read<S: AsyncRead + Unpin>(
                 // A full queue of pongs is answer enough.
                 Framed::Ping => pongs.try_send(()).is_ok() || !pongs.is_closed(),
                 Framed::Broken(broken) => {
+                    lost.store(true, Ordering::Relaxed);
                     teller.tell(What::Broken(broken)).await;
                     // The loop refuses, then lets go of the sender, which ends the writer.
                     tokio::time::sleep(limits.write).await;
@@ -348,7 +354,7 @@ mod tests {
         peer.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, b"400");
         drop(peer);
-        assert_eq!(end.await.unwrap(), End::ByUs);
+        assert_eq!(end.await.unwrap(), End::Broken);
     }
 
     #[tokio::test]
