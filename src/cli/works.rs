@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::Failure;
 use super::archive::StoreArchive;
+use super::guard;
 use super::run::{Running, Works};
 use crate::config::{AgentConfig, CampaignConfig, Config, FieldKind, TrunkConfig};
 use crate::connector::crm::CrmClient;
@@ -38,6 +39,7 @@ impl Works for Daemon {
         udp: SipUdp,
         datagrams: mpsc::Receiver<Datagram>,
     ) -> Result<Running, Failure> {
+        udp.guard(guard::open(&config)?);
         let sip_ip = advertised(&config, udp.local_addr().ip());
         let media_ip = config.media.address.unwrap_or(sip_ip);
         let start = Start {
@@ -129,7 +131,7 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
         )
     });
     EngineConfig {
-        endpoint: EndpointConfig::new(sip, "foredial.invalid"),
+        endpoint: guard::endpoint(config, EndpointConfig::new(sip, "foredial.invalid")),
         trunk_flow: Flow {
             id: UDP_FLOW,
             transport: Transport::Udp,
@@ -143,13 +145,10 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
         ),
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
-        phones: config
-            .phones
-            .iter()
-            .map(|phone| (phone.user.clone(), phone.password.reveal().to_owned()))
-            .collect(),
+        phones: config.phones.iter().map(guard::phone).collect(),
         agents: agents.collect(),
         campaigns: campaigns.collect(),
+        fraud: guard::fraud(config),
         epoch: uuid::Uuid::now_v7().to_string(),
         seed: rand::random(),
         limits: Limits::default(),

@@ -7,6 +7,7 @@ mod campaign;
 mod complaint;
 mod crm;
 mod disposition;
+mod guard;
 mod network;
 mod people;
 mod show;
@@ -20,8 +21,9 @@ pub use campaign::{CampaignConfig, Field, FieldKind, SkipReason};
 pub use complaint::ConfigErrors;
 pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
 pub use disposition::{Disposition, DispositionAction};
+pub use guard::{Access, FraudConfig, SecurityConfig};
 pub use network::{HttpConfig, MediaConfig, RecordingsConfig, SipConfig, StateConfig, StoreConfig};
-pub use people::{AgentConfig, Language, PhoneConfig};
+pub use people::{AgentConfig, DigestAlgorithm, Language, PhoneConfig};
 pub use show::show;
 pub use trunk::{AddressRange, NumberFormat, TrunkConfig};
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub state: StateConfig,
     pub store: StoreConfig,
     pub recordings: RecordingsConfig,
+    pub security: SecurityConfig,
+    pub fraud: FraudConfig,
     pub crm: Option<CrmConfig>,
     #[serde(rename = "trunk")]
     pub trunks: Vec<TrunkConfig>,
@@ -77,6 +81,11 @@ impl Secret {
     #[must_use]
     pub fn new(text: &str) -> Secret {
         Secret(text.to_owned())
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The secret itself, for the one place that needs it.
@@ -135,6 +144,8 @@ impl Config {
         let state = StateConfig::read(root.section("state"));
         let store = StoreConfig::read(root.section("store"), &state);
         let recordings = RecordingsConfig::read(root.section("recordings"));
+        let security = SecurityConfig::read(root.section("security"));
+        let fraud = FraudConfig::read(root.section("fraud"));
         let crm = CrmConfig::read(root.section("crm"));
         let trunks = trunk::read_all(&root);
         let phones = people::read_phones(&root);
@@ -148,6 +159,8 @@ impl Config {
             state,
             store,
             recordings,
+            security,
+            fraud,
             crm,
             trunks,
             phones,

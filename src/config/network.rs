@@ -1,5 +1,6 @@
 //! `[sip]`, `[http]`, `[media]`, `[state]`, `[store]`, `[recordings]`.
 
+use super::guard::Access;
 use super::written::{Section, Wrong};
 use serde::{Serialize, Serializer};
 use std::fs::DirBuilder;
@@ -21,6 +22,8 @@ pub struct SipConfig {
     /// The address trunks reach us at, when it is not the one we listen on (NAT, containers).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advertised: Option<IpAddr>,
+    #[serde(flatten)]
+    pub access: Access,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -73,8 +76,13 @@ impl SipConfig {
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
         let listen = section.parsed("listen", address_and_port).unwrap_or(any);
         let advertised = section.parsed("advertised", address);
+        let access = Access::read(&section);
         section.done();
-        SipConfig { listen, advertised }
+        SipConfig {
+            listen,
+            advertised,
+            access,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::switch::{Input, Output, ReplyId, Switch};
 use crate::id::{AgentId, LegId};
 use crate::net::udp::{Datagram, SipUdp};
 use crate::now::{Now, UtcMs};
+use crate::sip::guard::Load;
 use crate::sip::{Flow, Transport};
 use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
 
@@ -143,6 +144,11 @@ impl Driver {
         loop {
             let wake = self.wait(&mut inbox).await;
             let now = (self.parts.clock)();
+            self.parts.switch.note_load(Load {
+                queued: self.parts.datagrams.len(),
+                queued_max: self.parts.datagrams.max_capacity(),
+                late_ms: 0,
+            });
             if let Some(stopped) = self.take(now, wake) {
                 return self.stop(now, stopped, &mut inbox).await;
             }

@@ -16,6 +16,7 @@ pub mod recorder;
 pub mod resolved;
 mod restore;
 mod seat;
+pub mod security;
 pub mod start;
 pub mod switch;
 mod timers;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
-use crate::sip::{Credentials, EndpointConfig, Flow};
+use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret};
+use crate::trunk::fraud::FraudRules;
 
 /// A text in both of the pages' languages.
 pub type Text = dialer::campaign::Label;
@@ -24,10 +25,12 @@ pub struct EngineConfig {
     pub rtp_ports: (u16, u16),
     pub recordings: PathBuf,
     pub trunks: BTreeMap<TrunkId, Trunk>,
-    /// Desk phones that may register: user and password.
-    pub phones: Vec<(String, String)>,
+    /// Desk phones that may register.
+    pub phones: Vec<Phone>,
     pub agents: BTreeMap<AgentId, AgentProfile>,
     pub campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
+    /// What phones may do outside.
+    pub fraud: FraudRules,
     /// Names this run of the process to pages.
     pub epoch: String,
     pub seed: u64,
@@ -62,6 +65,14 @@ impl Default for Limits {
             write_again: Duration::from_secs(1),
         }
     }
+}
+
+#[derive(Clone, Debug)]
+pub struct Phone {
+    pub user: String,
+    pub secret: Secret,
+    /// What it is challenged with, first choice first.
+    pub order: Vec<Algorithm>,
 }
 
 #[derive(Clone, Debug)]

@@ -89,6 +89,7 @@ impl Start {
         let workers = self.workers(&recorder, &facts)?;
         let mut switch = Switch::new(clock(), self.config, workers.len());
         switch.restore(clock(), recovered);
+        switch.watch_flood(self.udp.flood());
         let engine = Engine::start(Parts {
             switch,
             udp: self.udp,

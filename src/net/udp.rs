@@ -6,13 +6,18 @@
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
+use super::flood::Flood;
+use crate::sip::Transport;
+
 /// The largest UDP payload there is.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Bytes the kernel may hold for us; it may give less (net.core.rmem_max).
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// How long to leave a socket alone whose reads fail, so that it cannot spin.
 const PAUSE_AFTER_ERROR: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -29,6 +34,7 @@ pub struct SipUdp {
     socket: Arc<UdpSocket>,
     local: SocketAddr,
     dropped: Arc<AtomicU64>,
+    flood: Arc<OnceLock<Arc<Flood>>>,
     _alive: Arc<AbortOnDrop>,
 }
 
@@ -38,24 +44,40 @@ impl SipUdp {
         local: SocketAddr,
         depth_datagrams: usize,
     ) -> io::Result<(SipUdp, mpsc::Receiver<Datagram>)> {
-        let socket = Arc::new(UdpSocket::bind(local).await?);
+        let socket = UdpSocket::bind(local).await?;
+        // As much as the system lets us have: a flood must not crowd out others in the kernel.
+        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        let socket = Arc::new(socket);
         let local = socket.local_addr()?;
         let (datagrams, receiver) = mpsc::channel(depth_datagrams);
         let dropped = Arc::new(AtomicU64::new(0));
+        let flood = Arc::new(OnceLock::new());
         let reading = tokio::spawn(receive(
             Arc::clone(&socket),
             datagrams,
             Arc::clone(&dropped),
+            Arc::clone(&flood),
         ));
         Ok((
             SipUdp {
                 socket,
                 local,
                 dropped,
+                flood,
                 _alive: Arc::new(AbortOnDrop(reading)),
             },
             receiver,
         ))
+    }
+
+    /// From now on `flood` decides what is let in; the first one stays.
+    pub fn guard(&self, flood: Arc<Flood>) {
+        let _ = self.flood.set(flood);
+    }
+
+    #[must_use]
+    pub fn flood(&self) -> Option<Arc<Flood>> {
+        self.flood.get().cloned()
     }
 
     #[must_use]
@@ -83,11 +105,18 @@ async fn receive(
     socket: Arc<UdpSocket>,
     datagrams: mpsc::Sender<Datagram>,
     dropped: Arc<AtomicU64>,
+    flood: Arc<OnceLock<Arc<Flood>>>,
 ) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, remote)) => {
+                let (free, depth) = (datagrams.capacity(), datagrams.max_capacity());
+                if flood.get().is_some_and(|flood| {
+                    !flood.admits(Transport::Udp, remote, &buffer[..length], free, depth)
+                }) {
+                    continue;
+                }
                 let datagram = Datagram {
                     remote,
                     bytes: Bytes::copy_from_slice(&buffer[..length]),

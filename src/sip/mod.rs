@@ -4,11 +4,14 @@
 //! The door is [`Endpoint`]. Times are `std::time::Instant` through [`crate::now::Now`];
 //! expiries are seconds.
 
+mod accounts;
 mod auth;
 mod dialog;
 mod endpoint;
 mod event;
+pub mod guard;
 pub mod message;
+mod nonce;
 mod registrar;
 mod session;
 mod stack;
@@ -21,7 +24,8 @@ pub use endpoint::{Counters, Endpoint, EndpointConfig, Snapshot};
 pub use event::{
     EndedBy, Flow, InviteTimers, Output, Party, PingId, Reason, SessionId, SipEvent, Transport,
 };
+pub use guard::{SecurityEvent, SecurityNote};
 pub use message::{Body, Headers, Limits, NameAddr, Uri};
-pub use registrar::{Binding, RegistrarLimits};
+pub use registrar::{Reach, RegistrarLimits, SavedBinding};
 pub use timer::{Deadline, Timers};
 pub use transaction::Counts;
