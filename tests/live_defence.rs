@@ -158,27 +158,42 @@ async fn sipvicious_finds_no_user_and_cracks_none() {
     // sipvicious sends from 127.0.0.1, whatever it is told to bind.
     let target = daemon.home.ip.to_string();
     for method in ["REGISTER", "INVITE"] {
-        let line = ["-p", "5060", "-e", "98-110", "--force", "-m", method, &target];
+        let line = [
+            "-p", "5060", "-e", "98-110", "--force", "-m", method, &target,
+        ];
         let found = sipvicious("svwar", &line);
         assert!(found.contains("found nothing"), "{found}");
-        assert!(found.contains("SIP/2.0 401"), "it was not answered: {found}");
+        assert!(
+            found.contains("SIP/2.0 401"),
+            "it was not answered: {found}"
+        );
     }
     let words: String = (0..60).map(|n| format!("guess{n}\n")).collect();
     let dictionary = daemon.home.path().join("words");
     std::fs::write(&dictionary, format!("{words}{SECOND_PASSWORD}\n")).expect("our folder");
     let dictionary = dictionary.to_string_lossy().into_owned();
     // It knows only MD5, which this phone is asked for.
-    let line = ["-p", "5060", "-u", "102", "-d", &dictionary, "--maximumtime=4", &target];
+    let line = [
+        "-p",
+        "5060",
+        "-u",
+        "102",
+        "-d",
+        &dictionary,
+        "--maximumtime=4",
+        &target,
+    ];
     let cracked = sipvicious("svcrack", &line);
     assert!(!cracked.contains(SECOND_PASSWORD), "{cracked}");
     let log = security_log(&daemon.home);
     let locked = "event=address_locked from=127.0.0.1 ";
     assert!(log.contains(locked), "{log}{cracked}");
-    let guesses = log
-        .matches("event=auth_failed from=127.0.0.1 ")
-        .count();
+    let guesses = log.matches("event=auth_failed from=127.0.0.1 ").count();
     assert!((10..20).contains(&guesses), "{guesses}: {log}");
-    assert!(daemon.home.log().contains(locked), "in the other log as well");
+    assert!(
+        daemon.home.log().contains(locked),
+        "in the other log as well"
+    );
     // The phone whose name was guessed at signs in all the same.
     let answer = register(&socket(7), sip_of(&daemon), 1, PASSWORD, 600);
     assert_eq!(answer.as_deref().map(status), Some("200"), "{answer:?}");
@@ -397,12 +412,7 @@ async fn phones_of_others_register_are_refused_when_brief_and_leave() {
     assert_eq!(registered(), 3);
     let left = register(&phone, to, 7, PASSWORD, 0).expect("an answer");
     assert!(
-        status(&left) == "200" && left.contains("127.0.24.9"),
-        "{left}"
-    );
-    let ours = phone.local_addr().expect("bound").to_string();
-    assert!(
-        !left.contains(&format!("Contact: <sip:101@{ours}>")),
+        status(&left) == "200" && !left.contains("\r\nContact: "),
         "{left}"
     );
 }
