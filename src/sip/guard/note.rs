@@ -38,8 +38,6 @@ pub enum SecurityEvent {
     Theft,
     /// More messages than a source may send.
     Flood,
-    /// New work was refused because there is too much of it.
-    Overload,
     /// A call outside was refused by `[fraud]`.
     Fraud,
 }
@@ -55,7 +53,6 @@ impl SecurityEvent {
             SecurityEvent::Refused => "refused",
             SecurityEvent::Theft => "theft",
             SecurityEvent::Flood => "flood",
-            SecurityEvent::Overload => "overload",
             SecurityEvent::Fraud => "fraud",
         }
     }
