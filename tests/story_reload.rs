@@ -5,8 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use foredial::engine::resolved::AgentProfile;
+use foredial::engine::resolved::{AgentProfile, Phone};
 use foredial::id::{CampaignId, TrunkId};
+use foredial::sip::{Algorithm, Secret};
 use support::world::{World, agent, world};
 
 const CALLS: usize = 50;
@@ -58,7 +59,11 @@ fn a_trunk_changed_under_fifty_calls_touches_none_and_carries_the_next_one() {
         trunk.peer = NEW_PEER.parse().expect("an address");
         trunk.domain = NEW_PEER.to_owned();
         trunk.calls_max = CALLS + 1;
-        config.phones = vec![("101".to_owned(), "secret".to_owned())];
+        config.phones = vec![Phone {
+            user: "101".to_owned(),
+            secret: Secret::Password("secret".to_owned()),
+            order: vec![Algorithm::Sha256],
+        }];
     });
     world.run_for(Duration::from_secs(5));
     assert_eq!(talking(&world), CALLS, "every call goes on");

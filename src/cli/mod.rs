@@ -11,6 +11,7 @@ mod demo;
 mod explain;
 mod export;
 mod failure;
+mod guard;
 mod hash_password;
 mod import;
 mod ladder;

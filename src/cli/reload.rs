@@ -58,6 +58,7 @@ impl Reloader {
             phones: new.phones,
             agents: new.agents,
             campaigns: new.campaigns,
+            routes: new.routes,
             ..Config::clone(&in_force)
         });
         tracing::info!(

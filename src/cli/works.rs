@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::archive::{Shown, StoreArchive};
+use super::guard;
 use super::reload::Resolve;
 use super::run::{Running, Works};
 use super::{Failure, SipBound};
@@ -38,6 +39,10 @@ impl Works for Daemon {
     async fn start(&self, config: Arc<Config>, sip: SipBound) -> Result<Running, Failure> {
         let no_socket = || Failure::new("[sip] listen is empty", "name an address for UDP");
         let first = sip.first().ok_or_else(no_socket)?;
+        let flood = guard::open(&config)?;
+        for socket in &sip.sockets.udp {
+            socket.guard(Arc::clone(&flood));
+        }
         let sip_ip = advertised(&config, first.ip());
         let media_ip = config.media.address.unwrap_or(sip_ip);
         let ground = Ground {
@@ -175,7 +180,7 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
         tracing::warn!("[sip] digest = false: anyone on this machine may register and call");
     }
     EngineConfig {
-        endpoint,
+        endpoint: guard::endpoint(config, endpoint),
         trunk_flow: Flow {
             id: UDP_FLOW,
             transport: Transport::Udp,
@@ -192,13 +197,10 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
         trunks: trunks(&config.trunks),
         plan: config.plan(),
         permit: config.routing.permit.clone(),
-        phones: config
-            .phones
-            .iter()
-            .map(|phone| (phone.user.clone(), phone.password.reveal().to_owned()))
-            .collect(),
+        phones: config.phones.iter().map(guard::phone).collect(),
         agents: agents.collect(),
         campaigns: campaigns.collect(),
+        fraud: guard::fraud(config),
         epoch: uuid::Uuid::now_v7().to_string(),
         seed: rand::random(),
         limits: Limits::default(),

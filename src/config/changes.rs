@@ -8,11 +8,12 @@ use std::fmt;
 use toml::{Table, Value};
 
 /// Tables of which a running switch takes over one for one; each with the key that names it.
-const APPLIED: [(&str, &str); 4] = [
+const APPLIED: [(&str, &str); 5] = [
     ("trunk", "name"),
     ("phone", "user"),
     ("agent", "id"),
     ("campaign", "id"),
+    ("route", "name"),
 ];
 /// Keys inside them that are read at the start only.
 const AT_START_ONLY: [(&str, &str); 1] = [("campaign", "hold_music")];

@@ -8,6 +8,7 @@ mod changes;
 mod complaint;
 mod crm;
 mod disposition;
+mod guard;
 mod network;
 mod people;
 mod route;
@@ -26,8 +27,9 @@ pub use changes::{Change, Sign, changes};
 pub use complaint::ConfigErrors;
 pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
 pub use disposition::{Disposition, DispositionAction};
+pub use guard::{Access, FraudConfig, SecurityConfig};
 pub use network::{HttpConfig, MediaConfig, RecordingsConfig, StateConfig, StoreConfig};
-pub use people::{AgentConfig, Language, PhoneConfig};
+pub use people::{AgentConfig, DigestAlgorithm, Language, PhoneConfig};
 pub use route::{RouteAction, RouteConfig, RoutingConfig};
 pub use secret::Secret;
 pub use seeing::{HepConfig, TraceConfig};
@@ -52,6 +54,8 @@ pub struct Config {
     pub recordings: RecordingsConfig,
     pub trace: TraceConfig,
     pub hep: HepConfig,
+    pub security: SecurityConfig,
+    pub fraud: FraudConfig,
     pub crm: Option<CrmConfig>,
     #[serde(rename = "trunk")]
     pub trunks: Vec<TrunkConfig>,
@@ -138,6 +142,8 @@ impl Config {
         let recordings = RecordingsConfig::read(root.section("recordings"));
         let trace = TraceConfig::read(root.section("trace"));
         let hep = HepConfig::read(root.section("hep"));
+        let security = SecurityConfig::read(root.section("security"));
+        let fraud = FraudConfig::read(root.section("fraud"));
         let crm = CrmConfig::read(root.section("crm"));
         let trunks = trunk::read_all(&root);
         let phones = people::read_phones(&root);
@@ -156,6 +162,8 @@ impl Config {
             recordings,
             trace,
             hep,
+            security,
+            fraud,
             crm,
             trunks,
             phones,

@@ -32,7 +32,24 @@ pub enum Language {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PhoneConfig {
     pub user: String,
+    /// Empty when HA1 values stand for it.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
     pub password: Secret,
+    /// `H(user:realm:password)` in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ha1_sha256: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ha1_md5: Option<Secret>,
+    /// What it is challenged with, first choice first.
+    pub algorithms: Vec<DigestAlgorithm>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum DigestAlgorithm {
+    #[serde(rename = "SHA-256")]
+    Sha256,
+    #[serde(rename = "MD5")]
+    Md5,
 }
 
 impl Language {
@@ -75,11 +92,23 @@ pub(super) fn read_phones(root: &Section<'_>) -> Vec<PhoneConfig> {
             };
             unique(section.sheet, &mut users, &found, "a phone");
         }
-        let password = section.required("password", "give the password the phone registers with");
+        let ha1_sha256 = section.parsed("ha1_sha256", |text| ha1(text, 64));
+        let ha1_md5 = section.parsed("ha1_md5", |text| ha1(text, 32));
+        let password = match section.has("ha1_sha256") || section.has("ha1_md5") {
+            true => section.text("password", ""),
+            false => {
+                let remedy = "give the password the phone registers with";
+                section.required("password", remedy).value
+            }
+        };
+        let algorithms = algorithms(&section);
         section.done();
         let phone = move |user: String| PhoneConfig {
             user,
-            password: Secret::new(&password.value),
+            password: Secret::new(&password),
+            ha1_sha256: ha1_sha256.clone(),
+            ha1_md5: ha1_md5.clone(),
+            algorithms: algorithms.clone(),
         };
         named.into_iter().map(phone).collect::<Vec<_>>()
     };
@@ -104,6 +133,37 @@ fn user_range(text: &str) -> Result<Vec<String>, Wrong> {
         }
         _ => Err(wrong()),
     }
+}
+
+fn ha1(text: &str, digits: usize) -> Result<Secret, Wrong> {
+    if text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(Secret::new(text));
+    }
+    // What was written is as good as a password: it is not repeated.
+    Err(Wrong(
+        format!("this is no HA1 of {digits} hexadecimal digits"),
+        "give the hash of \"user:realm:password\", or the password itself".to_owned(),
+    ))
+}
+
+fn algorithms(section: &Section<'_>) -> Vec<DigestAlgorithm> {
+    let usual = vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+    let Some(found) = section.texts("algorithms") else {
+        return usual;
+    };
+    let one = |text: &str| match text.to_ascii_uppercase().as_str() {
+        "SHA-256" => Ok(DigestAlgorithm::Sha256),
+        "MD5" => Ok(DigestAlgorithm::Md5),
+        _ => Err(Wrong(
+            format!("`{text}` is no digest algorithm"),
+            "choose from \"SHA-256\" and \"MD5\"".to_owned(),
+        )),
+    };
+    let chosen: Vec<DigestAlgorithm> = found
+        .into_iter()
+        .filter_map(|found| section.check(found.span, one(&found.value)))
+        .collect();
+    if chosen.is_empty() { usual } else { chosen }
 }
 
 impl AgentConfig {

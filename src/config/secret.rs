@@ -14,6 +14,11 @@ impl Secret {
         Secret(text.to_owned())
     }
 
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The secret itself, for the one place that needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {

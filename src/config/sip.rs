@@ -1,5 +1,6 @@
 //! `[sip]`: where we listen for SIP and by which names, and how TLS peers prove who they are.
 
+use super::guard::Access;
 use super::network::{address, address_and_port};
 use super::written::{Found, Section, Wrong};
 use crate::net::SOCKETS_MAX;
@@ -47,6 +48,8 @@ pub struct SipConfig {
     /// Whether an INVITE inside a dialog we do not know makes it anew (RFC 3261 12.2.2) instead of
     /// being answered 481.
     pub recreate_dialogs: bool,
+    #[serde(flatten)]
+    pub access: Access,
 }
 
 impl SipConfig {
@@ -113,6 +116,7 @@ impl SipConfig {
             );
         }
         let recreate_dialogs = section.flag("recreate_dialogs", false);
+        let access = Access::read(&section);
         section.done();
         let path = |found: Found<PathBuf>| found.value;
         SipConfig {
@@ -130,6 +134,7 @@ impl SipConfig {
             connections_per_address,
             digest,
             recreate_dialogs,
+            access,
         }
     }
 

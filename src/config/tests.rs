@@ -128,7 +128,7 @@ fn an_unknown_key_is_pointed_at_with_what_was_meant() {
         ["foredial.toml:1:2: unknown key `radio` at the top\n \
           1 | [radio]\n   \
             |  ^^^^^\n   \
-            = known here: sip, http, media, state, store, recordings, trace, hep, crm, trunk, phone, campaign, agent, routing, route"]
+            = known here: sip, http, media, state, store, recordings, trace, hep, security, fraud, crm, trunk, phone, campaign, agent, routing, route"]
     );
 }
 
@@ -456,4 +456,45 @@ proptest::proptest! {
             proptest::prop_assert!(!errors.rendered.is_empty());
         }
     }
+}
+
+#[test]
+fn what_is_wrong_with_guards_and_phones_is_said_where_it_stands() {
+    let text = "[sip]\nrealm = \"a b\"\ndomain = \"x y\"\nallow = [\"10.0.0.0/33\"]\ndeny = [\"here\"]\n\
+        drop_scanners = \"no\"\n[security]\nmessages_per_s = -1\ntrunk_messages_per_s = \"x\"\n\
+        failures_max = 99999999\nlock_s = 0\nlock_s_max = 5\nlog = 1\n\
+        [fraud]\ncalls_at_once = -1\ncalls_a_minute = -1\nminutes_a_day = -1\n\
+        calls_at_once_in_all = -1\ncalls_a_minute_in_all = -1\nminutes_a_day_in_all = -1\n\
+        longest_call_minutes = -1\nallowed = [\"86\"]\ndenied = [\"+8x\"]\n\
+        [[phone]]\nuser = \"101\"\nha1_md5 = \"hunter2\"\nha1_sha256 = \"hunter2\"\nalgorithms = [\"SHA-1\"]\n";
+    let errors = wrong(text);
+    let places: Vec<String> = errors
+        .iter()
+        .map(|error| error.split(':').nth(1).unwrap_or_default().to_owned())
+        .collect();
+    let lines: Vec<String> = (2..=6)
+        .chain(8..=13)
+        .chain(15..=23)
+        .chain(26..=28)
+        .map(|line| line.to_string())
+        .collect();
+    assert_eq!(places, lines, "{errors:#?}");
+    // What is meant as a secret is shown only where the file is.
+    let said = |error: &String| error.lines().next().unwrap_or_default().contains("hunter2");
+    assert!(!errors.iter().any(said), "{errors:#?}");
+}
+
+#[test]
+fn a_phone_may_be_known_by_its_ha1_alone() {
+    let hash = "0123456789abcdef".repeat(2);
+    let text = format!("[[phone]]\nuser = \"101\"\nha1_md5 = \"{hash}\"\nalgorithms = [\"md5\"]\n");
+    let config = good(&text);
+    let phone = &config.phones[0];
+    assert!(phone.password.is_empty() && phone.ha1_sha256.is_none());
+    assert_eq!(
+        phone.ha1_md5.as_ref().map(|ha1| ha1.reveal()),
+        Some(hash.as_str())
+    );
+    assert_eq!(phone.algorithms, [DigestAlgorithm::Md5]);
+    assert!(!show(&config).unwrap().contains(&hash));
 }

@@ -19,6 +19,7 @@ use crate::net::streams::StreamCounts;
 use crate::net::udp::{Datagram, SipUdp};
 use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
 use crate::now::{Now, UtcMs};
+use crate::sip::guard::Load;
 use crate::sip::{Flow, Transport};
 use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
 
@@ -153,6 +154,11 @@ impl Driver {
         loop {
             let wake = self.wait(&mut inbox).await;
             let now = (self.parts.clock)();
+            self.parts.switch.note_load(Load {
+                queued: self.parts.sip.datagrams.len(),
+                queued_max: self.parts.sip.datagrams.max_capacity(),
+                late_ms: 0,
+            });
             if let Some(stopped) = self.take(now, wake) {
                 return self.stop(now, stopped, &mut inbox).await;
             }

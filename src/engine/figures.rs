@@ -10,11 +10,11 @@ use crate::sip::Counters;
 impl Switch {
     /// Where phones are registered, for the admin only: users are names.
     pub fn registrations(&self, now: Now) -> Value {
-        let row = |(aor, binding): (&str, &crate::sip::Binding)| {
+        let row = |binding: crate::sip::Registered<'_>| {
             let left = binding.expires_at.saturating_duration_since(now.instant);
             json!({
-                "aor": aor,
-                "contact": binding.contact.to_string(),
+                "aor": binding.aor,
+                "contact": binding.contact,
                 "remote": binding.flow.remote.to_string(),
                 "transport": binding.flow.transport.name(),
                 "expires_s": left.as_secs(),
@@ -39,6 +39,10 @@ pub(super) fn refusals(counters: &Counters) -> Value {
         "stray_response": counters.stray_responses,
         "stray_ack": counters.stray_acks,
         "unauthorised": counters.unauthorised,
+        "auth_failed": counters.auth_failed,
+        "lockouts": counters.lockouts,
+        "locked_out": counters.locked_out,
+        "scanners": counters.scanners,
         "overload": counters.overload,
     })
 }

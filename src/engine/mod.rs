@@ -20,6 +20,7 @@ mod reload;
 pub mod resolved;
 mod restore;
 mod seat;
+pub mod security;
 pub mod start;
 mod streams;
 pub mod switch;

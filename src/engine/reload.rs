@@ -1,4 +1,4 @@
-//! A new configuration while calls are up. Trunks, phones, agents and campaigns are taken over;
+//! A new configuration while calls are up. Trunks, phones, agents, campaigns and routes are taken over;
 //! a call keeps the trunk and the campaign it was begun with until its end. Addresses, ports,
 //! folders and seeds stay as they were at the start: those need a restart.
 
@@ -7,13 +7,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::desk::Desk;
-use super::resolved::EngineConfig;
+use super::resolved::{EngineConfig, Phone};
 use super::switch::Switch;
 use super::writes::Write;
 use crate::agent::state::State;
 use crate::id::AgentId;
 use crate::now::Now;
-use crate::sip::{Algorithm, Secret};
 use crate::store;
 
 impl Switch {
@@ -24,6 +23,7 @@ impl Switch {
         let rules = Arc::new(new.rules());
         self.config.trunks = new.trunks;
         self.config.phones = new.phones;
+        self.config.plan = new.plan;
         self.config.agents = new.agents;
         self.config.campaigns = new.campaigns;
         // The dialer's rules are the store's: it must have them, however busy it is.
@@ -77,20 +77,23 @@ impl Switch {
     /// A phone whose password is the same keeps its registration and its nonces.
     fn reload_phones(&mut self, new: &EngineConfig) {
         let users = |config: &EngineConfig| -> BTreeSet<String> {
-            config.phones.iter().map(|(user, _)| user.clone()).collect()
+            config
+                .phones
+                .iter()
+                .map(|phone| phone.user.clone())
+                .collect()
         };
         for gone in users(&self.config).difference(&users(new)) {
             self.sip.remove_phone(gone);
         }
-        for (user, password) in new.phones.iter() {
-            if !self
-                .config
-                .phones
-                .contains(&(user.clone(), password.clone()))
-            {
-                let order = vec![Algorithm::Sha256, Algorithm::Md5];
-                self.sip
-                    .set_phone(user.clone(), Secret::Password(password.clone()), order);
+        for phone in &new.phones {
+            if !self.config.phones.contains(phone) {
+                let Phone {
+                    user,
+                    secret,
+                    order,
+                } = phone.clone();
+                self.sip.set_phone(user, secret, order);
             }
         }
     }

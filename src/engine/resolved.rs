@@ -10,7 +10,8 @@ use super::ways::Ways;
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::route::Plan;
-use crate::sip::{Credentials, EndpointConfig, Flow};
+use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret};
+use crate::trunk::fraud::FraudRules;
 
 /// A text in both of the pages' languages.
 pub type Text = dialer::campaign::Label;
@@ -32,10 +33,12 @@ pub struct EngineConfig {
     pub plan: Plan,
     /// Addresses whose calls are taken without a password.
     pub permit: Vec<IpAddr>,
-    /// Desk phones that may register: user and password.
-    pub phones: Vec<(String, String)>,
+    /// Desk phones that may register.
+    pub phones: Vec<Phone>,
     pub agents: BTreeMap<AgentId, AgentProfile>,
     pub campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
+    /// What phones may do outside.
+    pub fraud: FraudRules,
     /// Names this run of the process to pages.
     pub epoch: String,
     pub seed: u64,
@@ -73,6 +76,14 @@ impl Default for Limits {
             through_calls_max: 10_000,
         }
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phone {
+    pub user: String,
+    pub secret: Secret,
+    /// What it is challenged with, first choice first.
+    pub order: Vec<Algorithm>,
 }
 
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::driver::{Engine, FetchCrm, Parts, StoreFacts, clock};
+use super::driver::{Engine, FetchCrm, Parts, StoreFacts, UDP_FLOW, clock};
 use super::handle::Handle;
 use super::media_worker::{
     MediaFact, MediaWorker, MediaWorkerHandle, REPORT_EVERY, STALL_AFTER, WorkerConfig,
@@ -21,6 +21,7 @@ use crate::id::AttemptId;
 use crate::media::music::default_hold;
 use crate::media::tone::of_country;
 use crate::net::SipSockets;
+use crate::net::udp::SipUdp;
 use crate::store::fact::Recovered;
 use crate::store::{Command, Fact, Store, StoreError, StoreHandle};
 
@@ -92,6 +93,7 @@ impl Start {
         let ways = self.config.ways.clone();
         let mut switch = Switch::new(clock(), self.config, workers.len());
         switch.restore(clock(), recovered);
+        switch.watch_flood(self.sip.udp(UDP_FLOW).and_then(SipUdp::flood));
         let engine = Engine::start(Parts {
             switch,
             sip: self.sip,

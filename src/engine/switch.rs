@@ -5,6 +5,7 @@
 //! (trunk legs), `writes` (what the store answers), `timers`, `desk` (what pages are shown).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
@@ -17,14 +18,17 @@ use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
+use super::security;
 use super::through::{Arrived, Throughs};
 use super::writes::Write;
 use crate::id::{AgentId, CallId, LegId, TrunkId};
+use crate::net::flood::Flood;
 use crate::net::port_pool::{PortPool, QUARANTINE};
 use crate::now::Now;
-use crate::sip::{self, Algorithm, Endpoint, Flow, Secret, SessionId, SipEvent};
+use crate::sip::{self, Endpoint, Flow, SessionId, SipEvent};
 use crate::stats::live::Totals;
 use crate::store;
+use crate::trunk::fraud::Fraud;
 
 /// Names a command whose sender waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,6 +157,9 @@ pub struct Switch {
     next_leg: u64,
     workers: u64,
     pub(super) trunks: HashMap<TrunkId, TrunkHealth>,
+    pub(super) flood: Option<Arc<Flood>>,
+    pub(super) fraud: Fraud,
+    pub(super) fraud_refused: u64,
     /// When leases are looked through next.
     pub(super) expire_at: Instant,
     /// Answers to commands; they leave after the desks they are about.
@@ -192,10 +199,8 @@ impl Switch {
         for ip in &config.permit {
             sip.permit_source(*ip, false);
         }
-        for (user, password) in &config.phones {
-            let secret = Secret::Password(password.clone());
-            let order = vec![Algorithm::Sha256, Algorithm::Md5];
-            sip.set_phone(user.clone(), secret, order);
+        for phone in config.phones.iter().cloned() {
+            sip.set_phone(phone.user, phone.secret, phone.order);
         }
         let desks = config
             .agents
@@ -221,6 +226,9 @@ impl Switch {
             next_leg: 1,
             workers: workers.max(1) as u64,
             trunks: HashMap::new(),
+            flood: None,
+            fraud: Fraud::new(config.fraud.clone()),
+            fraud_refused: 0,
             expire_at: now.instant + config.limits.expire_every,
             replies: Vec::new(),
             out: VecDeque::new(),
@@ -270,6 +278,16 @@ impl Switch {
             Input::Shutdown => self.end_everything(now),
         }
         self.settle(now);
+    }
+
+    /// How full the queue in front of us is.
+    pub fn note_load(&mut self, load: sip::guard::Load) {
+        self.sip.note_load(load);
+    }
+
+    /// Whose counts are shown with ours.
+    pub fn watch_flood(&mut self, flood: Option<Arc<Flood>>) {
+        self.flood = flood;
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -323,9 +341,9 @@ impl Switch {
                 },
             );
         }
-        self.note_home(&event);
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
+            SipEvent::Security(note) => security::log(note),
             SipEvent::Registered {
                 flow, expires_s, ..
             } => {
@@ -478,6 +496,7 @@ impl Switch {
             "writes_pending": self.writes.len() + self.write_again.len(),
             "draining": self.draining,
             "sip_refusals": super::figures::refusals(&sip.counters),
+            "security": self.security_counters(),
             "counters": {
                 "dials": self.counters.dials,
                 "denied": self.counters.denied,
@@ -515,7 +534,8 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
         SipEvent::Registered { .. }
         | SipEvent::Unregistered { .. }
         | SipEvent::Pong { .. }
-        | SipEvent::OrphanEnded { .. } => None,
+        | SipEvent::OrphanEnded { .. }
+        | SipEvent::Security(_) => None,
     }
 }
 

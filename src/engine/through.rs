@@ -33,8 +33,6 @@ pub(super) struct Throughs {
     calls: HashMap<CallId, Through>,
     deadlines: BTreeSet<(Instant, CallId)>,
     on_trunk: HashMap<TrunkId, usize>,
-    /// Addresses of record under which a phone's user is registered.
-    homes: HashMap<String, BTreeSet<String>>,
     /// Recordings whose file is not finished.
     recordings: HashSet<CallId>,
     counters: Counters,
@@ -257,28 +255,6 @@ impl Switch {
             } => {
                 self.sessions.remove(&session);
                 self.through_side_ended(now, id, session, &reason);
-            }
-            _ => {}
-        }
-    }
-
-    /// Where a phone's user can be reached: kept as registrations come and go.
-    pub(super) fn note_home(&mut self, event: &SipEvent) {
-        let user = |aor: &str| aor.split('@').next().unwrap_or_default().to_owned();
-        match event {
-            SipEvent::Registered { aor, .. } => {
-                let homes = self.through.homes.entry(user(aor)).or_default();
-                if !homes.contains(aor) {
-                    homes.insert(aor.clone());
-                }
-            }
-            SipEvent::Unregistered { aor, .. } if self.sip.contacts(aor).is_empty() => {
-                if let Some(homes) = self.through.homes.get_mut(&user(aor)) {
-                    homes.remove(aor);
-                    if homes.is_empty() {
-                        self.through.homes.remove(&user(aor));
-                    }
-                }
             }
             _ => {}
         }

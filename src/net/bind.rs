@@ -8,10 +8,14 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1_024;
+/// Bytes of datagrams the kernel may hold for us; it may give less (net.core.rmem_max).
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// For tokio: it does not block.
 pub fn udp(local: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket(local, Type::DGRAM, Protocol::UDP)?;
+    // As much as the system lets us have: a flood must not crowd out others in the kernel.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
     socket.bind(&local.into())?;
     Ok(socket.into())
 }

@@ -2,6 +2,7 @@
 
 pub mod bind;
 mod census;
+pub mod flood;
 pub mod hep;
 pub mod port_pool;
 mod sockets;

@@ -7,13 +7,15 @@
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use super::bind;
+use super::flood::Flood;
 use super::stun;
+use crate::sip::Transport;
 
 /// The largest UDP payload there is.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -35,6 +37,7 @@ pub struct SipUdp {
     socket: Arc<UdpSocket>,
     local: SocketAddr,
     dropped: Arc<AtomicU64>,
+    flood: Arc<OnceLock<Arc<Flood>>>,
     _alive: Arc<AbortOnDrop>,
 }
 
@@ -58,18 +61,31 @@ impl SipUdp {
         let socket = Arc::new(UdpSocket::from_std(bind::udp(local)?)?);
         let local = socket.local_addr()?;
         let dropped = Arc::new(AtomicU64::new(0));
+        let flood = Arc::new(OnceLock::new());
         let reading = tokio::spawn(receive(
             number,
             Arc::clone(&socket),
             datagrams,
             Arc::clone(&dropped),
+            Arc::clone(&flood),
         ));
         Ok(SipUdp {
             socket,
             local,
             dropped,
+            flood,
             _alive: Arc::new(AbortOnDrop(reading)),
         })
+    }
+
+    /// From now on `flood` decides what is let in; the first one stays.
+    pub fn guard(&self, flood: Arc<Flood>) {
+        let _ = self.flood.set(flood);
+    }
+
+    #[must_use]
+    pub fn flood(&self) -> Option<Arc<Flood>> {
+        self.flood.get().cloned()
     }
 
     #[must_use]
@@ -98,11 +114,18 @@ async fn receive(
     socket: Arc<UdpSocket>,
     datagrams: mpsc::Sender<Datagram>,
     dropped: Arc<AtomicU64>,
+    flood: Arc<OnceLock<Arc<Flood>>>,
 ) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, remote)) => {
+                let (free, depth) = (datagrams.capacity(), datagrams.max_capacity());
+                if flood.get().is_some_and(|flood| {
+                    !flood.admits(Transport::Udp, remote, &buffer[..length], free, depth)
+                }) {
+                    continue;
+                }
                 if stun::is_stun(&buffer[..length]) {
                     if let Some(answer) = stun::answer(&buffer[..length], remote) {
                         // A lost answer is asked for again.

@@ -14,6 +14,8 @@ pub struct InvitePlan {
     pub branch: String,
     pub cseq: u32,
     pub request_uri: String,
+    /// Route values, first hop first: those of a phone that registered through a proxy.
+    pub route: Vec<String>,
     pub from: NameAddr,
     pub to: NameAddr,
     pub flow: Flow,
@@ -67,6 +69,9 @@ impl InvitePlan {
         text.put("branch", &self.branch);
         text.put("cseq", &self.cseq.to_string());
         text.put("request-uri", &self.request_uri);
+        for route in &self.route {
+            text.put("route", route);
+        }
         text.put("from", &self.from.to_string());
         text.put("to", &self.to.to_string());
         text.put("flow", &flow_text(&self.flow));
@@ -81,6 +86,7 @@ impl InvitePlan {
             branch: line(text, "branch")?.to_owned(),
             cseq: line(text, "cseq")?.parse().ok()?,
             request_uri: line(text, "request-uri")?.to_owned(),
+            route: lines(text, "route").map(str::to_owned).collect(),
             from: NameAddr::parse(line(text, "from")?)?,
             to: NameAddr::parse(line(text, "to")?)?,
             flow: parse_flow(line(text, "flow")?)?,

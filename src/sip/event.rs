@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::guard::SecurityNote;
 use super::message::{Body, Headers, NameAddr, Target};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -217,4 +218,6 @@ pub enum SipEvent {
     OrphanEnded {
         call_id: String,
     },
+    /// For the security log.
+    Security(SecurityNote),
 }

@@ -4,13 +4,16 @@
 //! The door is [`Endpoint`]. Times are `std::time::Instant` through [`crate::now::Now`];
 //! expiries are seconds.
 
+mod accounts;
 mod auth;
 mod dialog;
 mod doors;
 mod endpoint;
 mod event;
 mod frame;
+pub mod guard;
 pub mod message;
+mod nonce;
 mod registrar;
 mod session;
 mod stack;
@@ -25,7 +28,8 @@ pub use event::{
     EndedBy, Flow, InviteTimers, Output, Party, PingId, Reason, SessionId, SipEvent, Transport,
 };
 pub use frame::{Broken, Framed, Framer};
+pub use guard::{SecurityEvent, SecurityNote};
 pub use message::{Body, Headers, Limits, NameAddr, Target, Uri};
-pub use registrar::{Binding, RegistrarLimits};
+pub use registrar::{Reach, Registered, RegistrarLimits, SavedBinding};
 pub use timer::{Deadline, Timers};
 pub use transaction::Counts;

@@ -607,6 +607,7 @@ pub fn config() -> EngineConfig {
         phones: vec![],
         agents: agents.collect(),
         campaigns: BTreeMap::from([(campaign, Arc::new(shown))]),
+        fraud: Default::default(),
         epoch: "world".to_owned(),
         seed: 1,
         limits: Limits::default(),

@@ -1,5 +1,6 @@
 //! One step of a route after the other: outgoing INVITEs to trunks, phones and fixed peers, tones.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::passed::{Trust, escaped, from, outgoing};
@@ -20,6 +21,8 @@ const FORKS_MAX: usize = 10;
 /// One outgoing INVITE, all but its media.
 struct Placement {
     request_uri: String,
+    /// Through the proxies a phone registered through.
+    route: Vec<String>,
     from: NameAddr,
     to: NameAddr,
     flow: Flow,
@@ -111,6 +114,7 @@ impl Switch {
         let placement = Placement {
             to: NameAddr::new(None, &called),
             request_uri: called,
+            route: Vec::new(),
             from: NameAddr::new(None, &shown),
             flow: trunk.flow(&self.config.trunk_flow),
             trust: Trust::Trusted,
@@ -132,20 +136,27 @@ impl Switch {
 
     /// Everywhere the phone is registered, at once.
     fn through_to_phone(&mut self, now: Now, id: CallId, user: &str) -> bool {
-        let homes = self.through.homes.get(user).into_iter().flatten();
-        let contacts: Vec<_> = homes.flat_map(|aor| self.sip.contacts(aor)).collect();
         let host = self.own_host();
         let mut placed = false;
-        for binding in contacts.into_iter().take(FORKS_MAX) {
+        let mut devices = HashSet::new();
+        // RFC 5626 6: several ways to one device are not rung at once.
+        let mut ways = self.sip.contacts(user);
+        ways.retain(|way| {
+            way.instance
+                .as_ref()
+                .is_none_or(|one| devices.insert(one.clone()))
+        });
+        for way in ways.into_iter().take(FORKS_MAX) {
             let Some(call) = self.through.call(id) else {
                 return false;
             };
             let called = format!("sip:{}@{host}", escaped(user));
             let placement = Placement {
-                request_uri: binding.contact.uri.clone(),
+                request_uri: way.request_uri,
+                route: way.route,
                 from: from(&call.from, &call.headers, &host, Trust::Untrusted),
                 to: NameAddr::new(None, &called),
-                flow: binding.flow,
+                flow: way.flow,
                 trust: Trust::Untrusted,
                 trunk: None,
                 credentials: None,
@@ -174,6 +185,7 @@ impl Switch {
         let placement = Placement {
             to: NameAddr::new(None, &called),
             request_uri: called,
+            route: Vec::new(),
             from: from(&call.from, &call.headers, &host, Trust::Trusted),
             flow: Flow {
                 remote,
@@ -207,6 +219,7 @@ impl Switch {
         let offer = sdp_body(sdp.offer(Direction::SendRecv));
         let Placement {
             request_uri,
+            route,
             from,
             to,
             flow,
@@ -215,7 +228,8 @@ impl Switch {
             answer_timeout,
             ..
         } = placement;
-        let plan = self.sip.plan_invite(&request_uri, from, to, &flow);
+        let mut plan = self.sip.plan_invite(&request_uri, from, to, &flow);
+        plan.route = route;
         let timers = InviteTimers {
             answer: answer_timeout,
         };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::sip::doors::Door;
+use crate::sip::guard::LockoutRules;
 use crate::sip::message::Limits;
 use crate::sip::registrar::RegistrarLimits;
 use crate::sip::timer::Timers;
@@ -12,7 +13,13 @@ use crate::sip::transaction::Counts;
 pub struct EndpointConfig {
     /// User-Agent and Server.
     pub user_agent: String,
+    /// Of the digest; every phone's HA1 is bound to it.
     pub realm: String,
+    /// The host of addresses of record, besides our addresses. `None`: any host is ours.
+    pub domain: Option<String>,
+    pub lockout: LockoutRules,
+    /// Requests of known scanners get no answer.
+    pub drop_scanners: bool,
     /// Via and Contact over UDP; an unspecified address stands for the socket's own.
     pub udp_advertised: SocketAddr,
     /// What listens, and what peers are told of it; it goes before `udp_advertised`.
@@ -41,6 +48,9 @@ impl EndpointConfig {
         EndpointConfig {
             user_agent: concat!("Foredial/", env!("CARGO_PKG_VERSION")).to_owned(),
             realm: "foredial".to_owned(),
+            domain: None,
+            lockout: LockoutRules::default(),
+            drop_scanners: true,
             udp_advertised,
             doors: Vec::new(),
             ws_host: ws_host.to_owned(),
@@ -66,6 +76,14 @@ pub struct Counters {
     pub stray_acks: u64,
     /// INVITE or REGISTER challenged or forbidden.
     pub unauthorised: u64,
+    /// Wrong answers to challenges.
+    pub auth_failed: u64,
+    /// Locks put on an address or a user.
+    pub lockouts: u64,
+    /// Messages dropped unread because their address is locked out.
+    pub locked_out: u64,
+    /// Requests of known scanners, dropped.
+    pub scanners: u64,
     /// Refused because a limit was reached.
     pub overload: u64,
     /// Outgoing headers that would have broken a message or were not the caller's to give.

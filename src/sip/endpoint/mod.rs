@@ -3,6 +3,7 @@
 
 mod config;
 mod receive;
+mod register;
 mod stream;
 mod trust;
 
@@ -14,11 +15,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::now::Now;
 
-use super::auth::{Algorithm, Credentials, Guard, Secret};
+use super::accounts::Accounts;
+use super::auth::{Algorithm, Credentials, Secret};
 use super::dialog::{InvitePlan, Orphan};
 use super::event::{Flow, InviteTimers, Output, PingId, SessionId, SipEvent};
 use super::message::{Body, Method, NameAddr, Request, Response};
-use super::registrar::{Binding, Change, Registrar};
+use super::registrar::{Change, Registered, Registrar};
 use super::session::{Session, Sessions, Wish};
 use super::stack::Stack;
 use super::timer::{Deadline, earlier};
@@ -28,10 +30,11 @@ pub struct Endpoint {
     stack: Stack,
     sessions: Sessions,
     registrar: Registrar,
-    guard: Guard,
+    accounts: Accounts,
+    defence: trust::Defence,
     /// Flows whose user something else has proved.
     trusted: HashMap<u64, String>,
-    sources: HashMap<IpAddr, trust::Source>,
+    sources: HashMap<IpAddr, trust::Permit>,
     pings: BTreeSet<PingId>,
     next_ping: u64,
     counters: Counters,
@@ -40,15 +43,17 @@ pub struct Endpoint {
 impl Endpoint {
     #[must_use]
     pub fn new(config: EndpointConfig, seed: u64) -> Endpoint {
-        let registrar = Registrar::new(config.registrar);
+        let registrar = Registrar::new(config.registrar, config.domain.clone());
+        let defence = trust::Defence::new(&config);
         let realm = config.realm.clone();
         let stack = Stack::new(config, seed);
-        let guard = Guard::new(realm, stack.key());
+        let accounts = Accounts::new(realm, stack.key());
         Endpoint {
             stack,
             sessions: Sessions::new(),
             registrar,
-            guard,
+            accounts,
+            defence,
             trusted: HashMap::new(),
             sources: HashMap::new(),
             pings: BTreeSet::new(),
@@ -68,7 +73,7 @@ impl Endpoint {
     /// if `may_register`.
     pub fn permit_source(&mut self, ip: IpAddr, may_register: bool) {
         self.sources
-            .insert(ip.to_canonical(), trust::Source { may_register });
+            .insert(ip.to_canonical(), trust::Permit { may_register });
     }
 
     pub fn forget_source(&mut self, ip: IpAddr) {
@@ -77,21 +82,15 @@ impl Endpoint {
 
     /// A phone's account. `order`: the challenges it is sent, first choice first.
     pub fn set_phone(&mut self, user: String, secret: Secret, order: Vec<Algorithm>) {
-        self.guard.set_account(user, secret, order);
+        self.accounts.set(user, &secret, &order);
     }
 
     pub fn remove_phone(&mut self, user: &str) {
-        self.guard.remove_account(user);
-    }
-
-    /// Where an address of record (`user@host`) can be reached now.
-    #[must_use]
-    pub fn contacts(&self, aor: &str) -> Vec<Binding> {
-        self.registrar.contacts(aor)
+        self.accounts.remove(user);
     }
 
     /// Every address of record that can be reached, with each place it can be reached at.
-    pub fn registrations(&self) -> impl Iterator<Item = (&str, &Binding)> {
+    pub fn registrations(&self) -> impl Iterator<Item = Registered<'_>> {
         self.registrar.all()
     }
 
@@ -111,6 +110,7 @@ impl Endpoint {
             branch: self.stack.branch(),
             cseq: 1,
             request_uri: request_uri.to_owned(),
+            route: Vec::new(),
             from,
             to,
             flow: *flow,
@@ -262,6 +262,8 @@ impl Endpoint {
     /// ICMP or a refused write: RFC 3261 8.1.3.1.
     pub fn handle_send_failed(&mut self, now: Now, flow_id: u64, remote: SocketAddr) {
         self.stack.tx.handle_unreachable(flow_id, Some(remote));
+        let changes = self.registrar.handle_unreachable(flow_id, remote);
+        self.tell(changes);
         self.settle(now);
     }
 

@@ -4,14 +4,14 @@
 use crate::now::Now;
 use crate::sip::event::{Flow, Party, SipEvent, Transport};
 use crate::sip::message::{
-    ALLOW, Body, Message, Method, Parsed, Part, Request, Response, Target, Uri, UriError,
-    media_type, parse, parts,
+    ALLOW, Body, Message, Method, Parsed, Part, Request, Response, Target, UriError, media_type,
+    parse, parts,
 };
-use crate::sip::registrar::Outcome;
 use crate::sip::session::Session;
 use crate::sip::stack::stamp_source;
 use crate::sip::transaction::{Arrival, Owner};
 
+use super::register::EXTENSIONS;
 use super::{Endpoint, EndpointConfig};
 
 /// Seconds a peer is asked to stay away when a limit is reached.
@@ -19,6 +19,9 @@ const OVERLOAD_RETRY_AFTER_S: u32 = 5;
 
 impl Endpoint {
     pub(super) fn receive(&mut self, now: Now, flow: &Flow, bytes: &[u8]) {
+        if self.turns_away(now, flow) {
+            return;
+        }
         match parse(bytes, &self.stack.config.limits) {
             Parsed::Message(Message::Request(request)) => self.on_request(now, flow, request),
             Parsed::Message(Message::Response(response)) => {
@@ -47,6 +50,9 @@ impl Endpoint {
     }
 
     fn on_request(&mut self, now: Now, flow: &Flow, mut request: Request) {
+        if self.is_scan(now, flow, &request) {
+            return;
+        }
         // The parser has seen a good top Via.
         let Some(back) = stamp_source(&mut request, flow) else {
             return;
@@ -181,7 +187,8 @@ impl Endpoint {
             return Some(self.stack.refusal(request, 406));
         }
         let full = self.stack.tx.len() >= self.stack.config.transactions_max
-            || self.sessions.len() >= self.stack.config.sessions_max;
+            || self.sessions.len() >= self.stack.config.sessions_max
+            || self.defence.refuses(&request.method);
         if full && request.method != Method::Options {
             self.counters.overload += 1;
             let mut refusal = self.stack.refusal(request, 503);
@@ -193,10 +200,13 @@ impl Endpoint {
         None
     }
 
-    /// RFC 3261 8.2.2.3: we serve no extension, so none may be required.
+    /// RFC 3261 8.2.2.3: what is required and not served.
     fn extension_refusal(&self, request: &Request) -> Option<Response> {
         let mut required = request.headers.items("Require");
         required.extend(request.headers.items("Proxy-Require"));
+        if request.method == Method::Register {
+            required.retain(|tag| !EXTENSIONS.iter().any(|own| own.eq_ignore_ascii_case(tag)));
+        }
         if required.is_empty() {
             return None;
         }
@@ -285,64 +295,6 @@ impl Endpoint {
         let session = Session::offered(now, &mut self.stack, id, *flow, tx, request);
         self.sessions.insert(session);
         self.stack.event(event);
-    }
-
-    fn on_register(
-        &mut self,
-        now: Now,
-        flow: &Flow,
-        back: Flow,
-        request: &Request,
-        user: Option<&str>,
-    ) {
-        let Some(tx) = self.stack.tx.accept(back, request, Owner::Nobody) else {
-            return;
-        };
-        let response = self.register(now, flow, request, user);
-        self.stack.tx.respond(now, tx, &response);
-    }
-
-    /// RFC 3261 10.3.
-    fn register(
-        &mut self,
-        now: Now,
-        flow: &Flow,
-        request: &Request,
-        user: Option<&str>,
-    ) -> Response {
-        let to = request
-            .headers
-            .address("To")
-            .and_then(|to| Uri::parse(&to.uri).ok());
-        let Some(to) = to else {
-            return self.stack.refusal(request, 400);
-        };
-        // Step 4: everyone registers only himself.
-        if user.is_some() && to.user_text().as_deref() != user {
-            self.counters.unauthorised += 1;
-            return self.stack.refusal(request, 403);
-        }
-        match self
-            .registrar
-            .register(now.instant, &to.aor(), request, *flow)
-        {
-            Outcome::Refused(status) => self.stack.refusal(request, status),
-            Outcome::TooBrief { min_expires_s } => {
-                let mut response = self.stack.refusal(request, 423);
-                response
-                    .headers
-                    .put("Min-Expires", min_expires_s.to_string());
-                response
-            }
-            Outcome::Bound { contacts, changes } => {
-                let mut response = self.stack.refusal(request, 200);
-                for contact in contacts {
-                    response.headers.put("Contact", contact);
-                }
-                self.tell(changes);
-                response
-            }
-        }
     }
 }
 

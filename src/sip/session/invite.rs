@@ -245,6 +245,9 @@ fn with_credentials_of(stack: &Stack, tx: TxId, mut ack: Request) -> Request {
 pub(super) fn invite_request(plan: &InvitePlan) -> Request {
     let mut request = Request::new(Method::Invite, plan.request_uri.clone());
     request.headers.put("Max-Forwards", "70");
+    for route in &plan.route {
+        request.headers.put("Route", route);
+    }
     request
         .headers
         .put("From", plan.from.with_tag(&plan.from_tag).to_string());
