@@ -10,7 +10,7 @@ mod targets;
 use run::{Plan, cost_us, input, run};
 use targets::{ALL, Target};
 
-const SLICE_INPUTS: u64 = 30_000;
+const SLICE_INPUTS: u64 = 15_000;
 const FULL_INPUTS: u64 = 10_000_000;
 /// Of one input; held to in `make fuzz` only, where nothing else should be running.
 const SLOWEST_US: u128 = 10_000;
