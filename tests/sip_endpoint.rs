@@ -610,7 +610,7 @@ fn requests_outside_any_dialog_get_the_answer_the_rfc_names() {
             "483 Too Many Hops",
         ),
         (
-            request("OPTIONS", 1, "10", "", "").replace("sip:100@", "tel:100@"),
+            request("OPTIONS", 1, "10", "", "").replace("sip:100@", "http:100@"),
             "416 Unsupported URI Scheme",
         ),
     ];

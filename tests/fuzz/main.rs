@@ -7,10 +7,10 @@ mod run;
 mod seeds;
 mod targets;
 
-use run::{Plan, input, run};
+use run::{Plan, cost_us, input, run};
 use targets::{ALL, Target};
 
-const SLICE_INPUTS: u64 = 30_000;
+const SLICE_INPUTS: u64 = 15_000;
 const FULL_INPUTS: u64 = 10_000_000;
 /// Of one input; held to in `make fuzz` only, where nothing else should be running.
 const SLOWEST_US: u128 = 10_000;
@@ -114,4 +114,22 @@ fn ten_million_mutated_inputs_break_nothing_and_none_is_slow() {
         slowest_us <= SLOWEST_US,
         "{target}, SEED={seed}, input {which}: {slowest_us} µs"
     );
+}
+
+/// `SEED=… INPUT=… cargo test --test fuzz -- --ignored --nocapture again`: one input of such a run.
+#[test]
+#[ignore = "needs SEED and INPUT"]
+fn one_input_again() {
+    let (seed, which) = (number("SEED", 1), number("INPUT", 0));
+    let target = &ALL[usize::try_from(which).expect("a place") % ALL.len()];
+    let bytes = input(target, &(target.seeds)(), seed, which);
+    println!(
+        "{}, {} octets: {}",
+        target.name,
+        bytes.len(),
+        String::from_utf8_lossy(&bytes)
+    );
+    for _ in 0..3 {
+        println!("{} µs", cost_us(|| (target.feed)(&bytes)));
+    }
 }

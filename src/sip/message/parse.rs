@@ -169,7 +169,8 @@ impl Scan {
             self.blame(400, "Bad Call-ID");
         }
         for (name, phrase) in [("From", "Bad From"), ("To", "Bad To")] {
-            if self.headers.address(name).is_none() {
+            let address = self.headers.address(name);
+            if !address.is_some_and(|address| has_plain_tag(&address)) {
                 self.blame(400, phrase);
             }
         }
@@ -195,6 +196,15 @@ impl Scan {
             self.blame(400, "Bad Contact");
         }
     }
+}
+
+/// At most one tag, and one with a value: the dialog hangs on it.
+fn has_plain_tag(address: &NameAddr) -> bool {
+    let params = address.params.iter();
+    let mut tags = params.filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+    let first = tags.next();
+    let valued = first.is_none_or(|(_, value)| value.as_deref().is_some_and(|tag| !tag.is_empty()));
+    valued && tags.next().is_none()
 }
 
 fn request(start: &[u8], mut scan: Scan, body: &[u8]) -> Parsed {

@@ -150,6 +150,24 @@ fn what_is_too_long_is_refused_by_name() {
 }
 
 #[test]
+fn a_tag_stands_once_and_has_a_value() {
+    for bad in ["tag", "tag=\"\"", "tag=1;tag=2", "tag;tag=1"] {
+        let text = options("").replace("tag=1", bad);
+        assert!(
+            matches!(
+                read(&text),
+                Parsed::Refused {
+                    status: 400,
+                    phrase: "Bad From",
+                    ..
+                }
+            ),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
 fn reason_phrases_are_kept() {
     for phrase in ["", "Занято", "= 2**3 * 5**2", "  spaced  out "] {
         let text = options("").replace(

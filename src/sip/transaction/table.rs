@@ -64,6 +64,8 @@ enum ServerKey {
     Branch {
         branch: String,
         sent_by: String,
+        /// More than RFC 3261 17.2.3 asks for: not every client draws its branches anew.
+        call_id: String,
         method: String,
     },
     /// RFC 3261 17.2.3 for RFC 2543 clients.
@@ -513,6 +515,7 @@ fn server_key(request: &Request, method: &Method) -> Option<ServerKey> {
         return Some(ServerKey::Branch {
             branch,
             sent_by: via.sent_by(),
+            call_id: request.headers.call_id()?,
             method,
         });
     }
