@@ -256,13 +256,19 @@ impl Switch {
             user,
             request_uri,
             body,
+            replaces,
             ..
         } = event
         {
+            if replaces.is_some() {
+                // Nobody here takes over a call yet.
+                return self.sip.reject(now, session, 603, None, Vec::new());
+            }
             return self.seat_invited(now, session, flow.id, user, &user_part(&request_uri), body);
         }
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
+            SipEvent::Refer { session, .. } => return self.sip.answer_refer(now, *session, false),
             SipEvent::Registered {
                 flow, expires_s, ..
             } => {
@@ -439,6 +445,14 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
         | SipEvent::Confirmed { session, .. }
         | SipEvent::Reoffer { session, .. }
         | SipEvent::ReofferAnswered { session, .. }
+        | SipEvent::Refreshed { session, .. }
+        | SipEvent::EarlyOffer { session, .. }
+        | SipEvent::EarlyAnswer { session, .. }
+        | SipEvent::Redirected { session, .. }
+        | SipEvent::Info { session, .. }
+        | SipEvent::Refer { session, .. }
+        | SipEvent::ReferAnswered { session, .. }
+        | SipEvent::ReferProgress { session, .. }
         | SipEvent::Ended { session, .. } => Some(*session),
         SipEvent::Registered { .. }
         | SipEvent::Unregistered { .. }

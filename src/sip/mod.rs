@@ -10,6 +10,7 @@ mod endpoint;
 mod event;
 pub mod message;
 mod registrar;
+mod replaces;
 mod session;
 mod stack;
 mod timer;
@@ -19,9 +20,11 @@ pub use auth::{Algorithm, Credentials, Secret};
 pub use dialog::{DialogIdentity, InvitePlan, Orphan};
 pub use endpoint::{Counters, Endpoint, EndpointConfig, Snapshot};
 pub use event::{
-    EndedBy, Flow, InviteTimers, Output, Party, PingId, Reason, SessionId, SipEvent, Transport,
+    EndedBy, Flow, InfoDigit, InviteTimers, Output, Party, PingId, Reason, RedirectContact,
+    SessionId, SipEvent, Transport,
 };
 pub use message::{Body, Headers, Limits, NameAddr, Uri};
 pub use registrar::{Binding, RegistrarLimits};
+pub use replaces::Replaces;
 pub use timer::{Deadline, Timers};
 pub use transaction::Counts;
