@@ -4,6 +4,7 @@
 # make soak         ten minutes (SOAK_MINUTES) of churn on twenty seats; nothing may be left behind
 # make bench-click  from the click on Call to the INVITE on the wire, with twenty recorded calls up
 # make bench-pure   the pure hot paths beside what the crates below them cost alone
+# make sim-sip      a million (SEEDS) interleavings of calls that cross on a lossy network
 #
 # The first two say what the machine lacks; as root on Debian they install it.
 
@@ -15,7 +16,7 @@ export CARGO_TARGET_DIR
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .NOTPARALLEL:
-.PHONY: help demo test needs fmt clippy rust web browser crash soak bench-click bench-pure
+.PHONY: help demo test needs fmt clippy rust web browser crash soak bench-click bench-pure sim-sip
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -59,6 +60,10 @@ crash:
 
 soak:
 	cargo test --release --locked --test live_churn -- --ignored --nocapture
+
+SEEDS ?= 1000000
+sim-sip:
+	SEEDS=$(SEEDS) cargo test --release --locked --test sim_races whatever -- --nocapture
 
 bench-click:
 	cargo bench --locked --bench click

@@ -7,7 +7,7 @@ use crate::sip::message::{Request, Response};
 use crate::sip::stack::Stack;
 use crate::sip::transaction::{Failure, Owner, TxId};
 
-use super::refer::{Referred, Referring};
+use super::refer::Referred;
 use super::{Session, State, fork};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,13 +139,17 @@ impl Session {
         match purpose {
             Purpose::Refer => {
                 if status >= 300 {
-                    self.referring = Referring::Nothing;
+                    self.referring = self.referring.saturating_sub(1);
                 }
                 let session = self.id;
                 stack.event(SipEvent::ReferAnswered { session, status });
             }
             // RFC 6665 4.2.2: nobody listens any more.
-            Purpose::Notify if status == 481 => self.referred = Referred::Nothing,
+            Purpose::Notify if status == 481 => {
+                if matches!(self.referred, Referred::Telling { .. }) {
+                    self.referred = Referred::Nothing;
+                }
+            }
             Purpose::Notify | Purpose::Prack | Purpose::Info => {}
         }
     }

@@ -25,7 +25,7 @@ use crate::now::Now;
 
 use beside::Beside;
 use fork::Fork;
-use refer::{Referred, Referring};
+use refer::Referred;
 use reliable::Reliable;
 use timing::Timing;
 
@@ -62,9 +62,10 @@ pub(super) struct Session {
     said: Option<Body>,
     /// Requests of ours that change nothing here: PRACK, INFO, REFER, NOTIFY.
     beside: Vec<Beside>,
-    /// What the peer asked us to call, and what we asked it to.
+    /// What the peer asked us to call.
     referred: Referred,
-    referring: Referring,
+    /// REFERs of ours that are not refused and whose calls we still hear of.
+    referring: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,7 +240,7 @@ impl Session {
             said: None,
             beside: Vec::new(),
             referred: Referred::Nothing,
-            referring: Referring::Nothing,
+            referring: 0,
         }
     }
 

@@ -36,13 +36,6 @@ pub(super) enum Referred {
     },
 }
 
-/// What we asked the peer to call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Referring {
-    Nothing,
-    Hearing,
-}
-
 impl Session {
     // ── theirs
 
@@ -199,7 +192,7 @@ impl Session {
             request.headers.put("Referred-By", by);
         }
         let flow = dialog.flow;
-        self.referring = Referring::Hearing;
+        self.referring = self.referring.saturating_add(1);
         self.send_beside(now, stack, flow, request, Purpose::Refer);
     }
 
@@ -209,7 +202,7 @@ impl Session {
         if !package.eq_ignore_ascii_case("refer") {
             return self.answer(now, stack, tx, request, 489);
         }
-        if self.referring == Referring::Nothing {
+        if self.referring == 0 {
             return self.answer(now, stack, tx, request, 481);
         }
         let state = request
@@ -219,7 +212,7 @@ impl Session {
         let over = state.trim().to_ascii_lowercase().starts_with("terminated");
         self.answer(now, stack, tx, request, 200);
         if over {
-            self.referring = Referring::Nothing;
+            self.referring -= 1;
         }
         let fragment = String::from_utf8_lossy(&request.body);
         if let Some((status, phrase)) = status_line(&fragment) {
