@@ -12,11 +12,11 @@ fn quiet() -> Pair {
 }
 
 fn incoming(pair: &Pair, who: usize) -> SessionId {
-    let sessions = pair.events.iter().filter_map(|(of, event)| match event {
+    let mut sessions = pair.events.iter().filter_map(|(of, event)| match event {
         SipEvent::Incoming { session, .. } if *of == who => Some(*session),
         _ => None,
     });
-    sessions.last().expect("a call came in")
+    sessions.next_back().expect("a call came in")
 }
 
 /// A call from 0 to 1 that is answered.
