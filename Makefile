@@ -6,6 +6,7 @@
 # make bench-click  from the click on Call to the INVITE on the wire, with twenty recorded calls up
 # make bench-sip    calls and registrations a CPU-second, with Kamailio as the baseline in the same run
 # make bench-pure   the pure hot paths beside what the crates below them cost alone
+# make sim-sip      a million (SEEDS) interleavings of calls that cross on a lossy network
 #
 # The first two say what the machine lacks; as root on Debian they install it.
 
@@ -17,7 +18,7 @@ export CARGO_TARGET_DIR
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .NOTPARALLEL:
-.PHONY: help demo test needs fmt clippy rust web browser crash soak fuzz bench-click bench-sip bench-pure
+.PHONY: help demo test needs fmt clippy rust web browser crash soak fuzz bench-click bench-sip bench-pure sim-sip
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -66,6 +67,10 @@ soak:
 fuzz: export N := $(if $(filter command line environment,$(origin N)),$(N),10000000)
 fuzz:
 	cargo test --release --locked --test fuzz -- --ignored --nocapture
+
+SEEDS ?= 1000000
+sim-sip:
+	SEEDS=$(SEEDS) cargo test --release --locked --test sim_races whatever -- --nocapture
 
 bench-click:
 	cargo bench --locked --bench click

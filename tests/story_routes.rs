@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use foredial::engine::Input;
 use foredial::engine::media_worker::{MediaCommand, MediaFact, Source as Sound};
-use foredial::engine::resolved::EngineConfig;
+use foredial::engine::resolved::{EngineConfig, Phone};
 use foredial::id::{LegId, TrunkId};
 use foredial::route::{Emergency, Match, Outward, Rewrite, Rule, Step, Tone};
+use foredial::sip::{Algorithm, Secret};
 use support::wire::{Letter, Made, Wire, sdp};
 use support::world::{SWITCH, TRUNK, config};
 
@@ -56,10 +57,12 @@ fn outward(trunk: &str) -> Outward {
 fn with(rules: Vec<Rule>) -> EngineConfig {
     let mut config = config();
     config.permit = vec![caller().ip()];
-    config.phones = vec![
-        ("101".to_owned(), "p".to_owned()),
-        ("102".to_owned(), "p".to_owned()),
-    ];
+    let phone = |user: &str| Phone {
+        user: user.to_owned(),
+        secret: Secret::Password("p".to_owned()),
+        order: vec![Algorithm::Sha256, Algorithm::Md5],
+    };
+    config.phones = vec![phone("101"), phone("102")];
     config.plan.rules = rules;
     config
 }

@@ -321,10 +321,15 @@ impl Switch {
             from,
             headers,
             body,
+            replaces,
             ..
         } = event
         {
             let called = user_part(&request_uri);
+            if replaces.is_some() {
+                // Nobody here takes over a call yet.
+                return self.sip.reject(now, session, 603, None, Vec::new());
+            }
             if self.is_seat(&flow, &called) {
                 return self.seat_invited(now, session, flow.id, user, &called, body);
             }
@@ -344,6 +349,7 @@ impl Switch {
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Security(note) => security::log(note),
+            SipEvent::Refer { session, .. } => return self.sip.answer_refer(now, *session, false),
             SipEvent::Registered {
                 flow, expires_s, ..
             } => {
@@ -530,6 +536,14 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
         | SipEvent::Confirmed { session, .. }
         | SipEvent::Reoffer { session, .. }
         | SipEvent::ReofferAnswered { session, .. }
+        | SipEvent::Refreshed { session, .. }
+        | SipEvent::EarlyOffer { session, .. }
+        | SipEvent::EarlyAnswer { session, .. }
+        | SipEvent::Redirected { session, .. }
+        | SipEvent::Info { session, .. }
+        | SipEvent::Refer { session, .. }
+        | SipEvent::ReferAnswered { session, .. }
+        | SipEvent::ReferProgress { session, .. }
         | SipEvent::Ended { session, .. } => Some(*session),
         SipEvent::Registered { .. }
         | SipEvent::Unregistered { .. }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::guard::SecurityNote;
 use super::message::{Body, Headers, NameAddr, Target};
+use super::replaces::Replaces;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
@@ -124,6 +125,23 @@ pub struct Reason {
     pub text: Option<String>,
 }
 
+/// Where a 3xx points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectContact {
+    pub uri: String,
+    pub display: Option<String>,
+    /// Thousandths; 1000 when not given.
+    pub q: u16,
+}
+
+/// A digit that came as INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfoDigit {
+    /// 0 to 9, A to D, star, hash, or `!` for a flash.
+    pub digit: char,
+    pub duration_ms: u32,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
     Remote,
@@ -155,13 +173,36 @@ pub enum SipEvent {
         call_id: String,
         headers: Headers,
         body: Option<Body>,
+        /// The session of ours this call is to take the place of (RFC 3891). Whoever accepts
+        /// the call hangs the other one up.
+        replaces: Option<SessionId>,
     },
+    /// One a fork and status; `to_tag` tells the forks apart.
     Provisional {
         session: SessionId,
         status: u16,
         phrase: String,
         to_tag: Option<String>,
         body: Option<Body>,
+    },
+    /// A reliable 18x carries the offer we had not made (RFC 3262 5); [`super::Endpoint::prack`]
+    /// answers it. The `Provisional` comes first.
+    EarlyOffer {
+        session: SessionId,
+        to_tag: String,
+        body: Body,
+    },
+    /// The answer, in a PRACK, to the offer in our reliable 18x.
+    EarlyAnswer {
+        session: SessionId,
+        body: Body,
+    },
+    /// A 3xx, best contact first. `Failed` follows at once: whoever does not want to go there
+    /// need not look at this.
+    Redirected {
+        session: SessionId,
+        status: u16,
+        contacts: Vec<RedirectContact>,
     },
     /// A 2xx. Its ACK waits for [`super::Endpoint::acknowledge`].
     Answered {
@@ -184,16 +225,57 @@ pub enum SipEvent {
         session: SessionId,
         body: Option<Body>,
     },
+    /// An offer of theirs inside the session, by re-INVITE, UPDATE or PRACK;
+    /// [`super::Endpoint::answer_reoffer`] answers each alike.
     Reoffer {
         session: SessionId,
         body: Option<Body>,
     },
-    /// The answer to our re-INVITE. With status 2xx and an offerless re-INVITE the ACK waits for
+    /// A re-INVITE that only kept the session alive (RFC 4028) was answered with this body,
+    /// which should say nothing new.
+    Refreshed {
+        session: SessionId,
+        body: Option<Body>,
+    },
+    /// The answer to our re-INVITE or UPDATE. With status 2xx and an offerless re-INVITE the ACK waits for
     /// [`super::Endpoint::acknowledge`].
     ReofferAnswered {
         session: SessionId,
         status: u16,
         body: Option<Body>,
+    },
+    /// RFC 6086 and the older use for digits; answered already.
+    Info {
+        session: SessionId,
+        content_type: String,
+        body: Vec<u8>,
+        digit: Option<InfoDigit>,
+    },
+    /// The peer asks us to call someone (RFC 3515); [`super::Endpoint::answer_refer`] answers.
+    Refer {
+        session: SessionId,
+        /// Without the headers it may have carried.
+        refer_to: String,
+        /// From the Refer-To: the dialog the new call is to take the place of.
+        replaces: Option<Replaces>,
+        /// That dialog, when it is one of ours: an attended transfer within this house.
+        replaces_session: Option<SessionId>,
+        /// RFC 3892, as it stands.
+        referred_by: Option<String>,
+        /// They want to hear how it goes (RFC 4488).
+        subscribed: bool,
+    },
+    /// What the peer says to our REFER: 202 or a refusal.
+    ReferAnswered {
+        session: SessionId,
+        status: u16,
+    },
+    /// How the call we asked for goes. `over`: nothing more will be told.
+    ReferProgress {
+        session: SessionId,
+        status: u16,
+        phrase: String,
+        over: bool,
     },
     Ended {
         session: SessionId,

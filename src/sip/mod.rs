@@ -15,6 +15,7 @@ pub mod guard;
 pub mod message;
 mod nonce;
 mod registrar;
+mod replaces;
 mod session;
 mod stack;
 mod timer;
@@ -25,11 +26,13 @@ pub use dialog::{DialogIdentity, InvitePlan, Orphan};
 pub use doors::Door;
 pub use endpoint::{Counters, Endpoint, EndpointConfig, Snapshot};
 pub use event::{
-    EndedBy, Flow, InviteTimers, Output, Party, PingId, Reason, SessionId, SipEvent, Transport,
+    EndedBy, Flow, InfoDigit, InviteTimers, Output, Party, PingId, Reason, RedirectContact,
+    SessionId, SipEvent, Transport,
 };
 pub use frame::{Broken, Framed, Framer};
 pub use guard::{SecurityEvent, SecurityNote};
 pub use message::{Body, Headers, Limits, NameAddr, Target, Uri};
 pub use registrar::{Reach, Registered, RegistrarLimits, SavedBinding};
+pub use replaces::Replaces;
 pub use timer::{Deadline, Timers};
 pub use transaction::Counts;

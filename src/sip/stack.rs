@@ -18,7 +18,7 @@ use super::timer::Timers;
 use super::transaction::{Owner, Transactions, TxId};
 
 /// Headers that are ours alone; a caller cannot give them.
-const OURS: [&str; 12] = [
+const OURS: [&str; 18] = [
     "Via",
     "From",
     "To",
@@ -31,7 +31,24 @@ const OURS: [&str; 12] = [
     "Content-Length",
     "Content-Type",
     "Authorization",
+    "Allow",
+    "Supported",
+    "Session-Expires",
+    "Min-SE",
+    "RSeq",
+    "RAck",
 ];
+
+/// The extensions we speak: RFC 3262, RFC 4028, RFC 3891.
+pub(super) const SUPPORTED: &str = "100rel, timer, replaces";
+
+/// Whether a list header such as Supported or Require names this option.
+pub(super) fn names_option(headers: &Headers, header: &str, option: &str) -> bool {
+    headers
+        .items(header)
+        .iter()
+        .any(|item| item.eq_ignore_ascii_case(option))
+}
 
 /// What was done with the 2xx of one callee.
 pub(super) enum Ack {
@@ -188,10 +205,16 @@ impl Stack {
     /// Completes a request of ours: Via, Contact where a dialog wants it, User-Agent.
     pub fn dress(&self, request: &mut Request, flow: &Flow, branch: &str) {
         self.add_via(request, flow, branch);
-        if request.method == Method::Invite || request.method == Method::Options {
+        // RFC 3311 5.1, RFC 3515 2.1 and RFC 6665 8.1.1: these move or name the target as well.
+        let targets = matches!(
+            request.method,
+            Method::Invite | Method::Options | Method::Update | Method::Refer | Method::Notify
+        );
+        if targets {
             let contact = self.contact_for(request, flow);
             request.headers.put("Contact", contact);
             request.headers.put("Allow", ALLOW);
+            request.headers.put("Supported", SUPPORTED);
         }
         if request.method != Method::Ack {
             request.headers.put("User-Agent", &self.config.user_agent);

@@ -37,6 +37,12 @@ pub struct EndpointConfig {
     pub recreate_dialogs: bool,
     /// Whether requests from strangers are challenged. Without it everyone may call and register.
     pub digest: bool,
+    /// RFC 4028: how long a session lives without a refresh, in seconds. 0: we ask for none.
+    pub session_expires_s: u32,
+    /// The shortest session interval we agree to, in seconds; RFC 4028 5 allows no less than 90.
+    pub min_se_s: u32,
+    /// Send 18x reliably to everyone who supports it, not only to those who require it.
+    pub reliable_provisionals: bool,
     /// Media types an INVITE may carry; anything else is 415.
     pub accept: Vec<String>,
 }
@@ -61,6 +67,9 @@ impl EndpointConfig {
             sessions_max: 20_000,
             recreate_dialogs: false,
             digest: true,
+            session_expires_s: 1_800,
+            min_se_s: 90,
+            reliable_provisionals: false,
             accept: vec!["application/sdp".to_owned()],
         }
     }

@@ -18,10 +18,11 @@ use crate::now::Now;
 use super::accounts::Accounts;
 use super::auth::{Algorithm, Credentials, Secret};
 use super::dialog::{InvitePlan, Orphan};
-use super::event::{Flow, InviteTimers, Output, PingId, SessionId, SipEvent};
+use super::event::{Flow, InfoDigit, InviteTimers, Output, PingId, SessionId, SipEvent};
 use super::message::{Body, Method, NameAddr, Request, Response};
 use super::registrar::{Change, Registered, Registrar};
-use super::session::{Session, Sessions, Wish};
+use super::replaces::Replaces;
+use super::session::{Session, Sessions, Wish, relay_body};
 use super::stack::Stack;
 use super::timer::{Deadline, earlier};
 use super::transaction::{Failure, Note, Owner};
@@ -206,6 +207,66 @@ impl Endpoint {
         self.command(now, session, |s, stack| {
             s.refuse_reoffer(now, stack, status)
         });
+    }
+
+    /// Offers a change by UPDATE (RFC 3311), also before the answer; without a body it only
+    /// moves the target. The answer comes as [`SipEvent::ReofferAnswered`].
+    pub fn update(&mut self, now: Now, session: SessionId, body: Option<Body>) {
+        self.command(now, session, |s, stack| s.update(now, stack, body));
+    }
+
+    /// Answers [`SipEvent::EarlyOffer`] of the fork with this To tag.
+    pub fn prack(&mut self, now: Now, session: SessionId, to_tag: &str, body: Option<Body>) {
+        self.command(now, session, |s, stack| {
+            s.prack(now, stack, to_tag, body.as_ref())
+        });
+    }
+
+    /// Sends an INFO with this body.
+    pub fn info(&mut self, now: Now, session: SessionId, body: Body) {
+        self.command(now, session, |s, stack| s.info(now, stack, &body));
+    }
+
+    /// Sends a digit as INFO (`application/dtmf-relay`).
+    pub fn info_digit(&mut self, now: Now, session: SessionId, digit: InfoDigit) {
+        self.info(now, session, relay_body(digit.digit, digit.duration_ms));
+    }
+
+    // ── transfer
+
+    /// Asks the peer to call `refer_to`, there to take the place of `replaces` if given.
+    /// [`SipEvent::ReferAnswered`] and [`SipEvent::ReferProgress`] follow.
+    pub fn refer(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        refer_to: &str,
+        replaces: Option<&Replaces>,
+        referred_by: Option<&str>,
+    ) {
+        self.command(now, session, |s, stack| {
+            s.refer(now, stack, refer_to, replaces, referred_by)
+        });
+    }
+
+    /// Answers [`SipEvent::Refer`]: 202 and a first notification, or 603. Unanswered it is
+    /// declined after 32·T1.
+    pub fn answer_refer(&mut self, now: Now, session: SessionId, accept: bool) {
+        self.command(now, session, |s, stack| s.answer_refer(now, stack, accept));
+    }
+
+    /// Tells who referred how the call goes. A final status ends the telling.
+    pub fn notify_refer(&mut self, now: Now, session: SessionId, status: u16, phrase: &str) {
+        self.command(now, session, |s, stack| {
+            s.notify_refer(now, stack, status, phrase)
+        });
+    }
+
+    /// What names this session's dialog to its peer, for [`Endpoint::refer`] in another session
+    /// or a Replaces header of a new call.
+    #[must_use]
+    pub fn replaces_of(&self, session: SessionId) -> Option<Replaces> {
+        self.sessions.replaces_of(session)
     }
 
     // ── outside calls

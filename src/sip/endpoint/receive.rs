@@ -2,13 +2,14 @@
 //! answer on the spot. Refusals outside transactions are stateless (§8.2.7).
 
 use crate::now::Now;
-use crate::sip::event::{Flow, Party, SipEvent, Transport};
+use crate::sip::event::{Flow, Output, Party, SessionId, SipEvent, Transport};
 use crate::sip::message::{
     ALLOW, Body, Message, Method, Parsed, Part, Request, Response, Target, UriError, media_type,
     parse, parts,
 };
-use crate::sip::session::Session;
-use crate::sip::stack::stamp_source;
+use crate::sip::replaces::Replaces;
+use crate::sip::session::{Session, session_too_brief};
+use crate::sip::stack::{SUPPORTED, stamp_source};
 use crate::sip::transaction::{Arrival, Owner};
 
 use super::register::EXTENSIONS;
@@ -116,6 +117,7 @@ impl Endpoint {
             return;
         };
         let refusal = self.content_refusal(&request);
+        let refers = request.method == Method::Refer;
         let stack = &mut self.stack;
         self.sessions.with(id, |session| {
             if !session.is_in_order(&request) {
@@ -127,6 +129,23 @@ impl Endpoint {
                 session.on_request(now, stack, tx, request);
             }
         });
+        if refers {
+            self.resolve_refer(id);
+        }
+    }
+
+    /// Names the session that the REFER just told of wants replaced, if it is one of ours.
+    fn resolve_refer(&mut self, id: SessionId) {
+        let replaced = self.sessions.referred_replacement(id);
+        if let Some(Output::Event(SipEvent::Refer {
+            session,
+            replaces_session,
+            ..
+        })) = self.stack.tx.out.back_mut()
+            && *session == id
+        {
+            *replaces_session = replaced;
+        }
     }
 
     fn on_request_outside(&mut self, now: Now, flow: &Flow, back: Flow, request: Request) {
@@ -147,6 +166,8 @@ impl Endpoint {
                 }
                 Ok(user) => self.on_register(now, flow, back, &request, user.as_deref()),
             },
+            // Whoever is not in a call with us has nobody to transfer.
+            Method::Refer => self.stack.refuse(back, &request, 603),
             // BYE, INFO and the rest mean nothing without a dialog.
             _ => self.stack.refuse(back, &request, 481),
         }
@@ -200,19 +221,38 @@ impl Endpoint {
         None
     }
 
-    /// RFC 3261 8.2.2.3: what is required and not served.
+    /// RFC 3261 8.2.2.3: what is required and we do not do. No proxy feature is ours.
     fn extension_refusal(&self, request: &Request) -> Option<Response> {
-        let mut required = request.headers.items("Require");
-        required.extend(request.headers.items("Proxy-Require"));
-        if request.method == Method::Register {
-            required.retain(|tag| !EXTENSIONS.iter().any(|own| own.eq_ignore_ascii_case(tag)));
-        }
-        if required.is_empty() {
+        let mut unsupported = request.headers.items("Require");
+        unsupported.retain(|option| {
+            let served = |ours: &str| ours.eq_ignore_ascii_case(option);
+            if request.method == Method::Register && EXTENSIONS.iter().any(|ours| served(ours)) {
+                return false;
+            }
+            let reliable = option.eq_ignore_ascii_case("100rel");
+            // RFC 3262 4: in an INVITE only.
+            let misplaced = reliable && request.method != Method::Invite;
+            misplaced || !SUPPORTED.split(", ").any(served)
+        });
+        unsupported.extend(request.headers.items("Proxy-Require"));
+        if unsupported.is_empty() {
             return None;
         }
         let mut refusal = self.stack.refusal(request, 420);
-        refusal.headers.put("Unsupported", required.join(", "));
+        refusal.headers.put("Unsupported", unsupported.join(", "));
         Some(refusal)
+    }
+
+    /// RFC 3891 3: the session of ours that a new call is to take the place of.
+    fn replaced_by(&self, request: &Request) -> Result<Option<SessionId>, u16> {
+        match request.headers.texts("Replaces").as_slice() {
+            [] => Ok(None),
+            [one] => {
+                let replaces = Replaces::parse(one).ok_or(400u16)?;
+                self.sessions.find_replaced(&replaces).map(Some)
+            }
+            _ => Err(400),
+        }
     }
 
     /// RFC 3261 8.2.3.
@@ -276,6 +316,15 @@ impl Endpoint {
         request: Request,
         user: Option<String>,
     ) {
+        if let Some(min_s) = session_too_brief(&self.stack.config, &request) {
+            let mut refusal = self.stack.refusal(&request, 422);
+            refusal.headers.put("Min-SE", min_s.to_string());
+            return self.stack.send(back, refusal.to_bytes());
+        }
+        let replaces = match self.replaced_by(&request) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.stack.refuse(back, &request, status),
+        };
         let id = self.sessions.next_id();
         let Some(tx) = self.stack.tx.accept(back, &request, Owner::Session(id)) else {
             return;
@@ -291,6 +340,7 @@ impl Endpoint {
             call_id: request.headers.call_id().unwrap_or_default(),
             headers: request.headers.clone(),
             body: request.typed_body(),
+            replaces,
         };
         let session = Session::offered(now, &mut self.stack, id, *flow, tx, request);
         self.sessions.insert(session);
@@ -329,6 +379,7 @@ fn method_refusal(method: &Method) -> Option<u16> {
 /// RFC 3261 11.2.
 pub(in crate::sip) fn put_capabilities(response: &mut Response, config: &EndpointConfig) {
     response.headers.put("Allow", ALLOW);
+    response.headers.put("Supported", SUPPORTED);
     response.headers.put("Accept", config.accept.join(", "));
     response.headers.put("Accept-Encoding", "identity");
     response.headers.put("Accept-Language", "en");
