@@ -14,7 +14,7 @@ mod progress;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,8 @@ use crate::id::{CallId, LegId, TrunkId};
 use crate::now::{Now, UtcMs};
 use crate::route::{Outward, Source, Step};
 use crate::sdp::negotiate::Negotiation;
-use crate::sip::{Party, Reason, SessionId, SipEvent};
+use crate::sip::{Flow, Party, Reason, SessionId, SipEvent};
+use crate::trunk::fraud::Ticket;
 
 pub(super) use arrive::Arrived;
 
@@ -51,6 +52,11 @@ struct Counters {
 struct Through {
     id: CallId,
     source: Source,
+    /// Where the caller's INVITE came from.
+    flow: Flow,
+    /// A phone's leave to call outside, and how long it holds from the answer on.
+    leave: Option<(Ticket, Option<Duration>)>,
+    answered: Option<Instant>,
     rule: String,
     /// As it is passed on.
     number: String,

@@ -9,9 +9,10 @@ use crate::engine::media_worker::{MediaCommand, Source as Sound};
 use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::id::{CallId, TrunkId};
 use crate::now::Now;
-use crate::route::{Outward, Step, Tone};
+use crate::route::{Outward, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Reason, Uri};
+use crate::trunk::fraud::Verdict;
 
 /// How long a busy tone is played before the call is refused.
 const BUSY_TONE: Duration = Duration::from_secs(5);
@@ -103,6 +104,12 @@ impl Switch {
             self.note_refusal(id, Refusal::ours(503));
             return false;
         }
+        if !self.through_may_go_outside(now, id) {
+            return false;
+        }
+        let Some(call) = self.through.call(id) else {
+            return false;
+        };
         let digits = call.number.strip_prefix('+').unwrap_or_default();
         let e164 = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         // A number the plan has not made E.164 goes out as the plan has written it.
@@ -123,6 +130,36 @@ impl Switch {
             answer_timeout: Some(trunk.invite_timeout),
         };
         self.through_place(now, id, placement)
+    }
+
+    /// A phone's password may be stolen: what it may call outside is capped. An emergency is not.
+    fn through_may_go_outside(&mut self, now: Now, id: CallId) -> bool {
+        let Some(call) = self.through.call(id) else {
+            return false;
+        };
+        let Source::Phone(user) = &call.source else {
+            return true;
+        };
+        if call.emergency || call.leave.is_some() {
+            return true;
+        }
+        let (user, flow, number) = (user.clone(), call.flow, call.number.clone());
+        let verdict = self.may_call_outside(now, &user, &flow, &number);
+        let Some(call) = self.through.call(id) else {
+            return false;
+        };
+        match verdict {
+            Verdict::Allowed { ticket, longest } => {
+                call.leave = Some((ticket, longest));
+                true
+            }
+            Verdict::Refused(_) => {
+                // Another trunk would be outside as well.
+                call.trunks.clear();
+                self.note_refusal(id, Refusal::ours(403));
+                false
+            }
+        }
     }
 
     /// Calls of agents and calls through us on a trunk now.
