@@ -286,10 +286,10 @@ impl Session {
             text += &format!("Route: {route}\r\n");
         }
         if method == "INVITE" {
-            text += &format!("Contact: {CONTACT}\r\nSession-Expires: 90\r\n");
+            text += &format!("Contact: {CONTACT}\r\n");
         }
         text += "Allow: INVITE,ACK,CANCEL,BYE,UPDATE,MESSAGE,OPTIONS,REFER,INFO,NOTIFY\r\n\
-                 Supported: timer,ice,replaces,outbound\r\nUser-Agent: simulated agent\r\n";
+                 Supported: ice,replaces,outbound\r\nUser-Agent: simulated agent\r\n";
         self.send(text, body).await
     }
 
@@ -431,7 +431,7 @@ impl Session {
                 text += &format!("{name}: {value}\r\n");
             }
         }
-        text += &format!("Contact: {CONTACT}\r\nSupported: timer,outbound\r\n");
+        text += &format!("Contact: {CONTACT}\r\nSupported: outbound\r\n");
         self.send(text, body).await
     }
 }
