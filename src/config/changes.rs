@@ -17,8 +17,8 @@ const APPLIED: [(&str, &str); 5] = [
 ];
 /// Keys inside them that are read at the start only.
 const AT_START_ONLY: [(&str, &str); 1] = [("campaign", "hold_music")];
-/// Keys that name a table of a list.
-const NAMES: [&str; 3] = ["name", "id", "user"];
+/// Keys that name a table of a list: an id before a name, which may be a person's.
+const NAMES: [&str; 3] = ["id", "user", "name"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
@@ -281,6 +281,8 @@ mod tests {
     #[test]
     fn a_table_that_comes_or_goes_whole_is_told_as_one() {
         let crm = "[crm]\nurl = \"https://crm.example.com/x\"\n";
+        let agent = "[[agent]]\nid = \"li\"\nname = \"Li Wei\"\n";
+        assert_eq!(told("", agent), ["+ agent li"], "by id, not by name");
         assert_eq!(told("", crm), ["+ [crm] (restart)"]);
         assert_eq!(told(crm, ""), ["- [crm] (restart)"]);
         assert_eq!(

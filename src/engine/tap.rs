@@ -188,6 +188,34 @@ impl Tap {
     }
 }
 
+/// Messages for tests of what is built on the tap.
+#[cfg(test)]
+pub mod played {
+    use super::*;
+
+    const LOCAL: &str = "127.0.27.1:5060";
+
+    pub fn heard(remote: &str, text: &str) -> Heard {
+        Heard {
+            number: 1,
+            at: UtcMs(0),
+            way: Way::In,
+            transport: Transport::Udp,
+            local: LOCAL.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            bytes: Bytes::copy_from_slice(text.as_bytes()),
+        }
+    }
+
+    /// A trace in which one message has passed.
+    pub fn listening(text: &str) -> Listening {
+        let mut tap = Tap::new(4_096, None);
+        let heard = heard(LOCAL, text);
+        tap.keep(heard);
+        tap.listen()
+    }
+}
+
 fn cost(heard: &Heard) -> usize {
     heard.bytes.len() + MESSAGE_OVERHEAD_BYTES
 }

@@ -134,7 +134,8 @@ async fn play_engine(
                 continue;
             }
             Input::Trace { reply } => {
-                let _ = reply.send(one_message());
+                let message = "OPTIONS sip:101@here SIP/2.0\r\nCall-ID: a+b@c\r\n\r\n";
+                let _ = reply.send(crate::engine::tap::played::listening(message));
                 continue;
             }
             Input::Drain => "drain".to_owned(),
@@ -146,25 +147,6 @@ async fn play_engine(
         };
         let _ = told.send(note);
     }
-}
-
-/// A trace of one OPTIONS.
-fn one_message() -> crate::engine::tap::Listening {
-    let here: SocketAddr = "127.0.27.1:5060".parse().unwrap();
-    let flow = crate::sip::Flow {
-        id: 0,
-        transport: crate::sip::Transport::Udp,
-        local: here,
-        remote: here,
-    };
-    let now = crate::now::Now {
-        instant: std::time::Instant::now(),
-        utc: utc_now(),
-    };
-    let mut tap = crate::engine::tap::Tap::new(4_096, None);
-    let message = b"OPTIONS sip:101@here SIP/2.0\r\nCall-ID: a+b@c\r\n\r\n";
-    tap.message(now, crate::engine::tap::Way::In, &flow, message);
-    tap.listen()
 }
 
 fn configuration(folder: &std::path::Path) -> Config {

@@ -133,22 +133,7 @@ fn alike(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tap::Way;
-    use crate::now::UtcMs;
-    use crate::sip::Transport;
-    use axum::body::Bytes;
-
-    fn heard(remote: &str, text: &str) -> Heard {
-        Heard {
-            number: 1,
-            at: UtcMs(0),
-            way: Way::In,
-            transport: Transport::Udp,
-            local: "127.0.27.1:5060".parse().unwrap(),
-            remote: remote.parse().unwrap(),
-            bytes: Bytes::copy_from_slice(text.as_bytes()),
-        }
-    }
+    use crate::engine::tap::played::heard;
 
     fn invite(to: &str, call_id: &str) -> Heard {
         let text = format!(
