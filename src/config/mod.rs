@@ -23,7 +23,7 @@ pub use disposition::{Disposition, DispositionAction};
 pub use network::{HttpConfig, MediaConfig, RecordingsConfig, SipConfig, StateConfig, StoreConfig};
 pub use people::{AgentConfig, Language, PhoneConfig};
 pub use show::show;
-pub use trunk::{AddressRange, NumberFormat, TrunkConfig};
+pub use trunk::{AddressRange, CodecConfig, DnsConfig, IdentityConfig, NumberFormat, TrunkConfig};
 
 use crate::dialer::campaign::Rules;
 use serde::Serialize;
@@ -42,6 +42,7 @@ pub struct Config {
     pub store: StoreConfig,
     pub recordings: RecordingsConfig,
     pub crm: Option<CrmConfig>,
+    pub dns: DnsConfig,
     #[serde(rename = "trunk")]
     pub trunks: Vec<TrunkConfig>,
     #[serde(rename = "phone")]
@@ -136,6 +137,7 @@ impl Config {
         let store = StoreConfig::read(root.section("store"), &state);
         let recordings = RecordingsConfig::read(root.section("recordings"));
         let crm = CrmConfig::read(root.section("crm"));
+        let dns = DnsConfig::read(root.section("dns"));
         let trunks = trunk::read_all(&root);
         let phones = people::read_phones(&root);
         let campaigns = campaign::read_all(&root, &trunks);
@@ -149,6 +151,7 @@ impl Config {
             store,
             recordings,
             crm,
+            dns,
             trunks,
             phones,
             agents,

@@ -11,11 +11,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
 use super::media_worker::{MediaCommand, MediaCommander, MediaFact};
 use super::switch::{Input, Output, ReplyId, Switch};
-use crate::id::{AgentId, LegId};
+use crate::id::{AgentId, LegId, TrunkId};
+use crate::net::dns::Dns;
 use crate::net::udp::{Datagram, SipUdp};
 use crate::now::{Now, UtcMs};
 use crate::sip::{Flow, Transport};
 use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
+use crate::trunk::Place;
 
 /// Requests from the top floor that may wait for the loop.
 const REQUESTS_MAX: usize = 4_096;
@@ -54,6 +56,8 @@ pub struct Parts {
     pub workers: Vec<MediaCommander>,
     pub media_facts: mpsc::UnboundedReceiver<MediaFact>,
     pub fetch_crm: FetchCrm,
+    /// For the names of trunks; or why there is none.
+    pub resolver: Result<Dns, String>,
     /// Reads the clock; tests may shift it.
     pub clock: fn() -> Now,
 }
@@ -315,6 +319,18 @@ impl Driver {
             Request::TrunkSnapshot { reply } => {
                 let _ = reply.send(switch.trunk_snapshot());
             }
+            Request::Resolved {
+                trunk,
+                place,
+                answer,
+            } => {
+                let resolved = Input::Resolved {
+                    trunk,
+                    place,
+                    answer,
+                };
+                switch.handle(now, resolved);
+            }
             Request::Drain => switch.handle(now, Input::Drain),
             // Handled where the loop can be left.
             Request::Shutdown { .. } => {}
@@ -367,11 +383,24 @@ impl Driver {
                 Output::Store { id, command } => self.write(now, id, command),
                 Output::Desk { agent, update } => self.show(agent, update),
                 Output::Reply { reply, result } => self.answer(reply, result),
+                Output::Resolve { trunk, place } => self.resolve(trunk, place),
                 Output::FetchCrm(question) => {
                     (self.parts.fetch_crm)(self.own.clone(), question);
                 }
             }
         }
+    }
+
+    /// Asks DNS beside the loop.
+    fn resolve(&mut self, trunk: TrunkId, place: Place) {
+        let (own, resolver) = (self.own.clone(), self.parts.resolver.clone());
+        tokio::spawn(async move {
+            let answer = match resolver {
+                Ok(dns) => dns.resolve(&place).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error),
+            };
+            own.resolved(trunk, place, answer).await;
+        });
     }
 
     /// A queue that is full refuses at once; the switch keeps what must not be lost.

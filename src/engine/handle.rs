@@ -3,7 +3,8 @@
 //! Every function may be called from any task. None of them blocks the loop: it answers through
 //! oneshots and watches. When the loop is gone, commands answer 503 and streams end.
 
-use crate::id::AgentId;
+use crate::id::{AgentId, TrunkId};
+use crate::trunk::{Answer, Place};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -130,6 +131,12 @@ pub enum Input {
         token: u64,
         result: Result<serde_json::Value, String>,
     },
+    /// What DNS said of a trunk's name.
+    Resolved {
+        trunk: TrunkId,
+        place: Place,
+        answer: Result<Answer, String>,
+    },
     Drain,
     Shutdown {
         reply: oneshot::Sender<()>,
@@ -247,6 +254,16 @@ impl Handle {
             return EngineSnapshot::Null;
         }
         answer.await.unwrap_or(EngineSnapshot::Null)
+    }
+
+    /// What DNS said of a trunk's name.
+    pub async fn resolved(&self, trunk: TrunkId, place: Place, answer: Result<Answer, String>) {
+        let resolved = Input::Resolved {
+            trunk,
+            place,
+            answer,
+        };
+        let _ = self.inputs.send(resolved).await;
     }
 
     /// No new cards and no new dials; calls go on to their end.

@@ -19,6 +19,8 @@ mod seat;
 pub mod start;
 pub mod switch;
 mod timers;
+mod trunk_call;
+mod trunks;
 mod writes;
 
 pub use switch::{Input, Output, Switch};

@@ -1,14 +1,16 @@
 //! What the engine is told at start: everything resolved, nothing left to look up.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
+use crate::sdp::Codec;
 use crate::sip::{Credentials, EndpointConfig, Flow};
+use crate::trunk::{Block, Identity, NumberRule, Place, Terms};
 
 /// A text in both of the pages' languages.
 pub type Text = dialer::campaign::Label;
@@ -19,11 +21,13 @@ pub struct EngineConfig {
     /// The UDP socket that trunks are reached through.
     pub trunk_flow: Flow,
     /// The address written into SDP toward trunks.
-    pub media_address: std::net::IpAddr,
+    pub media_address: IpAddr,
     /// First and last RTP port; even ones are used, the next odd one is the leg's RTCP.
     pub rtp_ports: (u16, u16),
     pub recordings: PathBuf,
     pub trunks: BTreeMap<TrunkId, Trunk>,
+    /// DNS servers; none is those of the system.
+    pub resolvers: Vec<SocketAddr>,
     /// Desk phones that may register: user and password.
     pub phones: Vec<(String, String)>,
     pub agents: BTreeMap<AgentId, AgentProfile>,
@@ -67,25 +71,19 @@ impl Default for Limits {
 #[derive(Clone, Debug)]
 pub struct Trunk {
     pub id: TrunkId,
-    pub peer: SocketAddr,
+    /// Servers, limits and what goes to the next server.
+    pub terms: Terms,
     /// The host part of Request-URI, To and From.
     pub domain: String,
     pub number: NumberRule,
+    pub identity: Identity,
+    /// Offered and accepted, in this order; not empty.
+    pub codecs: Vec<Codec>,
     pub credentials: Option<Credentials>,
-    /// Timer B for this trunk: a silent one must not cost the agent half a minute.
+    /// Besides its servers: where it may call us from.
+    pub allow_from: Vec<Block>,
+    /// Silence on the last server a call has left, until it is given up.
     pub invite_timeout: Duration,
-    /// Calls at once.
-    pub calls_max: usize,
-}
-
-/// How an E.164 number is written for a trunk.
-#[derive(Clone)]
-pub struct NumberRule(pub Arc<dyn Fn(&str) -> String + Send + Sync>);
-
-impl std::fmt::Debug for NumberRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("NumberRule(..)")
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -134,15 +132,37 @@ impl EngineConfig {
 }
 
 impl Trunk {
-    /// What is called on this trunk for an E.164 number.
-    pub fn request_uri(&self, e164: &str) -> String {
-        format!("sip:{}@{}", (self.number.0)(e164), self.domain)
+    /// With everything but these as the configuration has it by default.
+    pub fn new(id: TrunkId, places: Vec<Place>, domain: &str) -> Trunk {
+        Trunk {
+            id,
+            terms: Terms {
+                places,
+                calls_max: 30,
+                calls_per_s: None,
+                options_every: None,
+                down_after: 2,
+                failover: Default::default(),
+            },
+            domain: domain.to_owned(),
+            number: NumberRule::E164,
+            identity: Identity::default(),
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            credentials: None,
+            allow_from: vec![],
+            invite_timeout: Duration::from_secs(4),
+        }
     }
 
-    /// The way to this trunk through `socket`.
-    pub fn flow(&self, socket: &Flow) -> Flow {
+    /// What is called on this trunk for an E.164 number.
+    pub fn request_uri(&self, e164: &str) -> String {
+        format!("sip:{}@{}", self.number.write(e164), self.domain)
+    }
+
+    /// The way to one of its servers through `socket`.
+    pub fn flow(&self, socket: &Flow, server: SocketAddr) -> Flow {
         Flow {
-            remote: self.peer,
+            remote: server,
             ..*socket
         }
     }

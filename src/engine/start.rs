@@ -19,6 +19,7 @@ use super::switch::Switch;
 use crate::id::AttemptId;
 use crate::media::music::default_hold;
 use crate::media::tone::of_country;
+use crate::net::dns::Dns;
 use crate::net::udp::{Datagram, SipUdp};
 use crate::store::fact::Recovered;
 use crate::store::{Command, Fact, Store, StoreError, StoreHandle};
@@ -87,6 +88,8 @@ impl Start {
         });
         let recorder = Recorder::start(facts.clone()).map_err(StartError::Thread)?;
         let workers = self.workers(&recorder, &facts)?;
+        let with_v6 = self.udp.local_addr().is_ipv6();
+        let resolver = Dns::new(&self.config.resolvers, with_v6);
         let mut switch = Switch::new(clock(), self.config, workers.len());
         switch.restore(clock(), recovered);
         let engine = Engine::start(Parts {
@@ -98,6 +101,7 @@ impl Start {
             workers: workers.iter().map(MediaWorkerHandle::commander).collect(),
             media_facts,
             fetch_crm: self.fetch_crm,
+            resolver: resolver.map_err(|error| error.to_string()),
             clock,
         })
         .map_err(StartError::Thread)?;

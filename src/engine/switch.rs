@@ -16,6 +16,7 @@ use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
+use super::trunks::{self, Trunks};
 use super::writes::Write;
 use crate::id::{AgentId, CallId, LegId, TrunkId};
 use crate::net::port_pool::{PortPool, QUARANTINE};
@@ -23,6 +24,7 @@ use crate::now::Now;
 use crate::sip::{self, Algorithm, Endpoint, Flow, Secret, SessionId, SipEvent};
 use crate::stats::live::Totals;
 use crate::store;
+use crate::trunk::{Answer, Place};
 
 /// Names a command whose sender waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +68,12 @@ pub enum Input {
         token: u64,
         result: Result<serde_json::Value, String>,
     },
+    /// What a trunk's name stands for, or why that could not be found out.
+    Resolved {
+        trunk: TrunkId,
+        place: Place,
+        answer: Result<Answer, String>,
+    },
     Drain,
     /// End everything that is up, properly.
     Shutdown,
@@ -91,6 +99,11 @@ pub enum Output {
         result: Result<(), Problem>,
     },
     FetchCrm(CrmQuestion),
+    /// To be answered by [`Input::Resolved`].
+    Resolve {
+        trunk: TrunkId,
+        place: Place,
+    },
 }
 
 /// Whose SIP session it is.
@@ -126,19 +139,12 @@ pub struct Switch {
     next_write: u64,
     next_leg: u64,
     workers: u64,
-    pub(super) trunks: HashMap<TrunkId, TrunkHealth>,
+    pub(super) trunks: Trunks,
     /// When leases are looked through next.
     pub(super) expire_at: Instant,
     /// Answers to commands; they leave after the desks they are about.
     replies: Vec<Output>,
     out: VecDeque<Output>,
-}
-
-/// What our own dials tell of a trunk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct TrunkHealth {
-    pub failures_in_a_row: u64,
-    pub last_failure: Option<String>,
 }
 
 /// Totals since the process started, for `/metrics` and tests.
@@ -161,7 +167,7 @@ impl Switch {
         let mut rng = StdRng::seed_from_u64(config.seed);
         let mut sip = Endpoint::new(config.endpoint.clone(), rng.random());
         for trunk in config.trunks.values() {
-            sip.permit_source(trunk.peer.ip(), false);
+            trunks::permit(&mut sip, trunk);
         }
         for (user, password) in &config.phones {
             let secret = Secret::Password(password.clone());
@@ -173,6 +179,7 @@ impl Switch {
             .values()
             .map(|profile| (profile.id.clone(), Desk::new(profile.clone(), now)))
             .collect();
+        let trunks = Trunks::new(now, &config.trunks, &mut rng);
         Switch {
             ports: PortPool::new(config.rtp_ports.0..=config.rtp_ports.1, QUARANTINE),
             accepted_seats: HashSet::new(),
@@ -189,7 +196,7 @@ impl Switch {
             next_write: 1,
             next_leg: 1,
             workers: workers.max(1) as u64,
-            trunks: HashMap::new(),
+            trunks,
             expire_at: now.instant + config.limits.expire_every,
             replies: Vec::new(),
             out: VecDeque::new(),
@@ -199,7 +206,10 @@ impl Switch {
 
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
-            Input::Sip { flow, bytes } => self.sip.handle_received(now, &flow, &bytes),
+            Input::Sip { flow, bytes } => {
+                self.admit_sender(flow.remote.ip());
+                self.sip.handle_received(now, &flow, &bytes);
+            }
             Input::SipOpened { flow, agent } => {
                 self.sip.trust_flow(flow, agent.as_str().to_owned());
             }
@@ -225,6 +235,11 @@ impl Switch {
                 token,
                 result,
             } => self.crm_fact(&agent, token, result),
+            Input::Resolved {
+                trunk,
+                place,
+                answer,
+            } => self.place_resolved(now, &trunk, &place, answer),
             Input::Drain => self.drain(),
             Input::Shutdown => self.end_everything(now),
         }
@@ -263,6 +278,7 @@ impl Switch {
         }
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
+            SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
             SipEvent::Registered {
                 flow, expires_s, ..
             } => {
@@ -357,30 +373,6 @@ impl Switch {
 
     pub fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    pub fn trunk_snapshot(&self) -> serde_json::Value {
-        let calls = |id: &TrunkId| {
-            self.calls
-                .values()
-                .filter(|call| !call.is_ended() && call.trunk.id == *id)
-                .count()
-        };
-        self.config
-            .trunks
-            .values()
-            .map(|trunk| {
-                let health = self.trunks.get(&trunk.id).cloned().unwrap_or_default();
-                serde_json::json!({
-                    "id": trunk.id.as_str(),
-                    "peer": trunk.peer.to_string(),
-                    "calls": calls(&trunk.id),
-                    "calls_max": trunk.calls_max,
-                    "failures_in_a_row": health.failures_in_a_row,
-                    "last_failure": health.last_failure,
-                })
-            })
-            .collect()
     }
 
     /// Counts and states for people and tests; never read back.

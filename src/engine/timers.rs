@@ -43,6 +43,7 @@ impl Switch {
             .chain(calls)
             .chain(writes)
             .chain(sip)
+            .chain(self.trunks.poll_timeout())
             .min_by_key(|(at, _)| *at)
     }
 
@@ -59,6 +60,7 @@ impl Switch {
                 self.desk_due(now, &agent, due);
             }
         }
+        self.trunks_timeout(now);
         self.ring_limits(now);
         self.expire_leases(now);
         self.write_again(now);

@@ -1,4 +1,5 @@
-//! Sockets of the SIP side, and the pool the RTP ports come from.
+//! Sockets of the SIP side, the names of carriers, and the pool the RTP ports come from.
 
+pub mod dns;
 pub mod port_pool;
 pub mod udp;
