@@ -133,7 +133,7 @@ async fn play_engine(
                 continue;
             }
             Input::Drain => "drain".to_owned(),
-            Input::Crm { .. } => continue,
+            Input::Crm { .. } | Input::Resolved { .. } => continue,
             Input::Shutdown { .. } => return,
         };
         let _ = told.send(note);
