@@ -2,8 +2,11 @@
 # make test         everything that must be green before a change goes in
 # make crash        kill -9 at N moments of a call (100 unless told), each followed by a start and a judgement
 # make soak         ten minutes (SOAK_MINUTES) of churn on twenty seats; nothing may be left behind
+# make fuzz         N mutated inputs (10 million) from SEED at all that reads bytes; none may break it or take 10 ms
 # make bench-click  from the click on Call to the INVITE on the wire, with twenty recorded calls up
+# make bench-sip    calls and registrations a CPU-second, with Kamailio as the baseline in the same run
 # make bench-pure   the pure hot paths beside what the crates below them cost alone
+# make sim-sip      a million (SEEDS) interleavings of calls that cross on a lossy network
 #
 # The first two say what the machine lacks; as root on Debian they install it.
 
@@ -15,7 +18,7 @@ export CARGO_TARGET_DIR
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 
 .NOTPARALLEL:
-.PHONY: help demo test needs fmt clippy rust web browser crash soak bench-click bench-pure
+.PHONY: help demo test needs fmt clippy rust web browser crash soak fuzz bench-click bench-sip bench-pure sim-sip
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -60,8 +63,21 @@ crash:
 soak:
 	cargo test --release --locked --test live_churn -- --ignored --nocapture
 
+# SEED is drawn unless given. A finding tells its seed and number, and where its input lies.
+fuzz: export N := $(if $(filter command line environment,$(origin N)),$(N),10000000)
+fuzz:
+	cargo test --release --locked --test fuzz -- --ignored --nocapture
+
+SEEDS ?= 1000000
+sim-sip:
+	SEEDS=$(SEEDS) cargo test --release --locked --test sim_races whatever -- --nocapture
+
 bench-click:
 	cargo bench --locked --bench click
+
+bench-sip:
+	cargo build --release --locked --bin foredial
+	benches/sip/run "$(CARGO_TARGET_DIR)/release/foredial"
 
 bench-pure:
 	cargo bench --locked --bench pure

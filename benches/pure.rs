@@ -1,5 +1,5 @@
 //! The hot paths that are pure, each beside what the crate below it costs alone: reading and
-//! writing an INVITE, passing an RTP packet through, asking the gate. The last line is the ratios,
+//! writing an INVITE, passing it by the trace's tap, passing an RTP packet through, asking the gate. The last line is the ratios,
 //! ours to theirs.
 
 use std::hint::black_box;
@@ -13,19 +13,22 @@ use foredial::dialer::gate::{
     History, LeadStanding, PhoneStanding, PhoneStatus, Question, Stage, Verdict, may_dial,
 };
 use foredial::dialer::lead::LeadState;
+use foredial::engine::tap::{Tap, Way};
 use foredial::id::{CampaignId, PhoneId, TrunkId};
 use foredial::media::bridge::Outgoing;
 use foredial::media::packet::{self, RtpHeader};
-use foredial::now::UtcMs;
-use foredial::sip::Limits;
+use foredial::now::{Now, UtcMs};
 use foredial::sip::message::{Message, Parsed, parse};
+use foredial::sip::{Flow, Limits, Transport};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use webrtc_util::marshal::{Marshal, Unmarshal};
 
 const OURS: &str = "foredial";
 const THEIRS: &str = "below";
-const GROUPS: [&str; 3] = ["invite", "rtp", "gate"];
+const GROUPS: [&str; 4] = ["invite", "tap", "rtp", "gate"];
+/// As `[trace]` has it.
+const RING_BYTES: usize = 4 << 20;
 const SAMPLES: usize = 160;
 const DATAGRAM_BYTES_MAX: usize = 1_500;
 
@@ -37,6 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .measurement_time(Duration::from_secs(3))
         .configure_from_args();
     invite(&mut criterion);
+    tap(&mut criterion);
     rtp(&mut criterion);
     gate(&mut criterion);
     criterion.final_summary();
@@ -99,6 +103,31 @@ fn invite(criterion: &mut Criterion) {
             let bytes: Vec<u8> = message.expect("a good INVITE").into();
             bytes
         });
+    });
+    group.finish();
+}
+
+/// A full ring and nobody listening; below: the one copy of the message it must cost.
+fn tap(criterion: &mut Criterion) {
+    let text = invite_text().into_bytes();
+    let here = std::net::SocketAddr::from(([203, 0, 113, 9], 5060));
+    let flow = Flow {
+        id: 0,
+        transport: Transport::Udp,
+        local: here,
+        remote: here,
+    };
+    let now = Now {
+        instant: std::time::Instant::now(),
+        utc: UtcMs(0),
+    };
+    let mut group = criterion.benchmark_group("tap");
+    group.bench_function(OURS, |bench| {
+        let mut tap = Tap::new(RING_BYTES, None);
+        bench.iter(|| tap.message(now, Way::In, &flow, black_box(&text)));
+    });
+    group.bench_function(THEIRS, |bench| {
+        bench.iter(|| Bytes::copy_from_slice(black_box(&text)));
     });
     group.finish();
 }

@@ -77,6 +77,54 @@ fn what_config_show_prints_is_a_configuration() {
 }
 
 #[test]
+fn secrets_are_shown_to_no_program_and_a_difference_is_told_without_them() {
+    let dir = folder();
+    let phone = |password: &str| format!("[[phone]]\nuser = \"101\"\npassword = \"{password}\"\n");
+    std::fs::write(dir.path().join("a.toml"), phone("hunter1")).unwrap();
+    std::fs::write(dir.path().join("b.toml"), phone("hunter2")).unwrap();
+    let show = [
+        "config",
+        "show",
+        "--effective",
+        "--redact",
+        "--config",
+        "a.toml",
+    ];
+    let shown = good(dir.path(), &show);
+    assert!(shown.contains("password = \"…\"") && !shown.contains("hunter"));
+    let said = wrong(
+        dir.path(),
+        &["config", "show", "--no-redact", "--config", "a.toml"],
+    );
+    assert!(said.contains("on a terminal only"), "{said}");
+    assert_eq!(
+        good(dir.path(), &["config", "diff", "a.toml", "b.toml"]),
+        "~ phone 101: password (another one)\n"
+    );
+    assert_eq!(
+        good(dir.path(), &["config", "diff", "a.toml", "a.toml"]),
+        "no difference\n"
+    );
+}
+
+#[test]
+fn ctl_takes_its_file_before_and_after_the_verb_and_even_with_a_mistake_in_it() {
+    let dir = folder();
+    std::fs::write(
+        dir.path().join("f.toml"),
+        "[sip]\nlisten = 1\n[state]\nfolder = \"here\"\n",
+    )
+    .unwrap();
+    for line in [
+        ["ctl", "--config", "f.toml", "calls"],
+        ["ctl", "calls", "--config", "f.toml"],
+    ] {
+        let said = wrong(dir.path(), &line);
+        assert!(said.contains("no switch has run here: here/"), "{said}");
+    }
+}
+
+#[test]
 fn leads_are_imported_explained_and_exported() {
     let dir = folder();
     let csv = "external_id,name,phone,time_zone,product\nL1,王芳,+8613800138000,Asia/Shanghai,=1+1\nL2,Nobody,12,,\n";

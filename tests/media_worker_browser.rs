@@ -201,6 +201,7 @@ async fn a_browser_and_a_trunk_speak_and_are_recorded_across_a_reload() {
         telephone_event: None,
         send: true,
         receive: true,
+        srtp: None,
     });
     worker.send(MediaCommand::Listen {
         leg: AGENT,

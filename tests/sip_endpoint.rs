@@ -587,7 +587,11 @@ fn requests_outside_any_dialog_get_the_answer_the_rfc_names() {
             request("SUBSCRIBE", 1, "2", "", ""),
             "405 Method Not Allowed",
         ),
-        (request("UPDATE", 1, "3", "", ""), "405 Method Not Allowed"),
+        (
+            request("UPDATE", 1, "3", "", ""),
+            "481 Call/Transaction Does Not Exist",
+        ),
+        (request("REFER", 1, "3r", "", ""), "603 Decline"),
         (request("FROBNICATE", 1, "4", "", ""), "501 Not Implemented"),
         (
             request("BYE", 1, "5", "nobody", ""),
@@ -602,7 +606,7 @@ fn requests_outside_any_dialog_get_the_answer_the_rfc_names() {
             "481 Call/Transaction Does Not Exist",
         ),
         (
-            request("INVITE", 1, "8", "", "Require: 100rel\r\n"),
+            request("INVITE", 1, "8", "", "Require: frobnicate\r\n"),
             "420 Bad Extension",
         ),
         (
@@ -610,7 +614,7 @@ fn requests_outside_any_dialog_get_the_answer_the_rfc_names() {
             "483 Too Many Hops",
         ),
         (
-            request("OPTIONS", 1, "10", "", "").replace("sip:100@", "tel:100@"),
+            request("OPTIONS", 1, "10", "", "").replace("sip:100@", "http:100@"),
             "416 Unsupported URI Scheme",
         ),
     ];

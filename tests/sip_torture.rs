@@ -1,5 +1,10 @@
-//! The torture messages of RFC 4475, through the door, as datagrams: the right answer on the
-//! wire, or none.
+//! The torture messages of RFC 4475 and RFC 5118, through the door, as datagrams and WebSocket
+//! frames: the right answer, or none.
+
+#[path = "support/torture.rs"]
+mod torture;
+
+use torture::{Answer, message, rows, status};
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -39,9 +44,7 @@ fn endpoint() -> Endpoint {
 
 /// What the endpoint says to a file: the status lines it sent, and its events.
 fn feed(endpoint: &mut Endpoint, name: &str, transport: Transport) -> (Vec<String>, Vec<SipEvent>) {
-    let path = format!("{}/tests/torture/{name}.dat", env!("CARGO_MANIFEST_DIR"));
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    endpoint.handle_received(now(), &flow(transport), &bytes);
+    endpoint.handle_received(now(), &flow(transport), &message(name));
     let (mut sent, mut events) = (Vec::new(), Vec::new());
     while let Some(output) = endpoint.poll_output() {
         match output {
@@ -52,69 +55,25 @@ fn feed(endpoint: &mut Endpoint, name: &str, transport: Transport) -> (Vec<Strin
     (sent, events)
 }
 
-fn status(message: &str) -> u16 {
-    message
-        .strip_prefix("SIP/2.0 ")
-        .and_then(|rest| rest[..3].parse().ok())
-        .unwrap_or(0)
-}
-
-/// Name, and the statuses sent; `100` with an event is an INVITE that would be routed.
-const ANSWERS: &[(&str, &[u16])] = &[
-    ("wsinv", &[100]),
-    ("intmeth", &[501]),
-    ("esc01", &[100]),
-    ("escnull", &[200]),
-    ("lwsdisp", &[200]),
-    ("longreq", &[100]),
-    ("dblreq", &[200]),
-    ("transports", &[200]),
-    ("badinv01", &[400]),
-    ("clerr", &[400]),
-    ("ncl", &[400]),
-    ("scalar02", &[400]),
-    ("quotbal", &[400]),
-    ("lwsruri", &[400]),
-    ("lwsstart", &[400]),
-    ("trws", &[400]),
-    ("escruri", &[400]),
-    ("regbadct", &[400]),
-    ("badaspec", &[400]),
-    ("baddn", &[400]),
-    ("badvers", &[505]),
-    ("mismatch01", &[400]),
-    ("bigcode", &[]),
-    // Falls back to the matching of RFC 2543.
-    ("badbranch", &[200]),
-    ("insuf", &[400]),
-    ("unkscm", &[416]),
-    ("novelsc", &[416]),
-    ("unksm2", &[400]),
-    ("bext01", &[420]),
-    ("invut", &[415]),
-    ("regaut01", &[200]),
-    ("mcl01", &[400]),
-    ("bcast", &[]),
-    ("cparam01", &[200]),
-    ("regescrt", &[200]),
-    ("inv2543", &[100]),
-    // No Via, so nobody to answer.
-    ("test", &[]),
-];
-
 #[test]
 fn every_torture_message_gets_its_answer() {
     let mut wrong = Vec::new();
     for transport in [Transport::Udp, Transport::Ws] {
-        for (name, expected) in ANSWERS {
-            let (sent, events) = feed(&mut endpoint(), name, transport);
-            let got: Vec<u16> = sent.iter().map(|message| status(message)).collect();
+        for row in rows() {
+            let (sent, events) = feed(&mut endpoint(), &row.name, transport);
+            let got: Vec<u16> = sent.iter().map(|one| status(one.as_bytes())).collect();
             let routed = events
                 .iter()
                 .any(|e| matches!(e, SipEvent::Incoming { .. }));
-            if got != *expected || routed != (*expected == [100]) {
+            let right = match row.answer {
+                Answer::Status(status) => got == [status] && !routed,
+                Answer::Call => got == [100] && routed,
+                Answer::None => got.is_empty() && !routed,
+            };
+            if !right {
+                let (name, wanted) = (&row.name, row.answer);
                 wrong.push(format!(
-                    "{transport:?} {name}: {got:?}, not {expected:?}; {sent:?}"
+                    "{transport:?} {name}: {got:?}, not {wanted:?}; {sent:?}"
                 ));
             }
         }
@@ -123,17 +82,23 @@ fn every_torture_message_gets_its_answer() {
 }
 
 #[test]
-fn the_list_above_is_the_whole_folder() {
-    let folder = format!("{}/tests/torture", env!("CARGO_MANIFEST_DIR"));
-    let files = std::fs::read_dir(folder).unwrap().filter_map(Result::ok);
+fn the_table_and_the_index_name_the_whole_folder() {
+    let files = std::fs::read_dir(torture::folder())
+        .unwrap()
+        .filter_map(Result::ok);
+    let files = files.map(|file| file.file_name().to_string_lossy().into_owned());
     let mut names: Vec<String> = files
-        .map(|f| f.file_name().to_string_lossy().replace(".dat", ""))
+        .filter_map(|file| file.strip_suffix(".dat").map(str::to_owned))
         .collect();
-    names.retain(|name| name != ".gitattributes");
     names.sort();
-    let mut listed: Vec<String> = ANSWERS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut listed: Vec<String> = rows().into_iter().map(|row| row.name).collect();
     listed.sort();
     assert_eq!(names, listed);
+    let index = std::fs::read_to_string(format!("{}/INDEX.tsv", torture::folder())).unwrap();
+    let cell = |line: &str| line.split('\t').next().unwrap_or_default().to_owned();
+    let mut indexed: Vec<String> = index.lines().skip(1).map(cell).collect();
+    indexed.sort();
+    assert_eq!(names, indexed);
 }
 
 #[test]
@@ -158,6 +123,98 @@ fn answers_say_what_the_peer_needs_to_know() {
         "{param}"
     );
     assert!(only("regescrt").contains("?Route="));
+    let uri_param = only("cparam02");
+    assert!(
+        uri_param.contains("Contact: <sip:+19725552222@gw1.example.net;unknownparam>;"),
+        "{uri_param}"
+    );
+    let v6 = only("ipv6-good");
+    assert!(v6.contains("sip:caller@[2001:db8::1]"), "{v6}");
+}
+
+/// An INVITE with this body.
+fn invite(content_type: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "INVITE tel:+8613800138000 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.2;branch=z9hG4bKm\r\n\
+         From: <sip:a@b>;tag=1\r\nTo: <tel:+86-138-0013-8000>\r\nCall-ID: m\r\nCSeq: 1 INVITE\r\n\
+         Contact: <sip:a@127.0.0.2>\r\nContent-Type: {content_type}\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+fn events_of(bytes: &[u8]) -> (u16, Vec<SipEvent>) {
+    let mut endpoint = endpoint();
+    endpoint.handle_received(now(), &flow(Transport::Udp), bytes);
+    let (mut first, mut events) = (0, Vec::new());
+    while let Some(output) = endpoint.poll_output() {
+        match output {
+            Output::Send { bytes, .. } if first == 0 => first = status(&bytes),
+            Output::Send { .. } => {}
+            Output::Event(event) => events.push(event),
+        }
+    }
+    (first, events)
+}
+
+#[test]
+fn a_number_is_called_by_a_tel_uri_and_its_offer_is_found_among_other_parts() {
+    let isup = |handling: &str| {
+        format!(
+            "--x\r\nContent-Type: application/isup\r\nContent-Disposition: signal{handling}\r\n\r\n\
+             \x01\r\n--x\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\r\n--x--\r\n"
+        )
+    };
+    let mixed = "multipart/mixed; boundary=x";
+    let (status, events) = events_of(&invite(mixed, &isup(";handling=optional")));
+    let [
+        SipEvent::Incoming {
+            request_uri,
+            to,
+            body: Some(body),
+            headers,
+            ..
+        },
+    ] = &events[..]
+    else {
+        panic!("{status} {events:?}")
+    };
+    assert_eq!((status, request_uri.as_str()), (100, "tel:+8613800138000"));
+    assert_eq!(to.user, "+8613800138000");
+    assert_eq!(
+        (body.content_type.as_str(), body.bytes.as_slice()),
+        ("application/sdp", &b"v=0\r\n"[..])
+    );
+    assert_eq!(headers.text("Content-Type").as_deref(), Some(mixed));
+    let (status, _) = events_of(&invite(mixed, &isup("")));
+    assert_eq!(status, 415, "a part that must be understood is not");
+    let (status, _) = events_of(&invite("application/sdp\r\nAccept: text/*", "v=0\r\n"));
+    assert_eq!(status, 406);
+    let (status, _) = events_of(&invite(
+        "application/sdp\r\nAccept: application/*;q=0.1",
+        "v=0\r\n",
+    ));
+    assert_eq!(status, 100);
+}
+
+#[test]
+fn emergency_services_can_be_called_and_nothing_registers_at_a_number() {
+    let text = String::from_utf8(invite("application/sdp", "v=0\r\n")).unwrap();
+    let (status, events) = events_of(
+        text.replace("tel:+8613800138000", "urn:service:sos")
+            .as_bytes(),
+    );
+    assert_eq!((status, events.len()), (100, 1));
+    let (status, _) = events_of(text.replace("tel:+8613800138000", "tel:none").as_bytes());
+    assert_eq!(status, 400);
+    let (status, _) = events_of(text.replace("INVITE", "REGISTER").as_bytes());
+    assert_eq!(status, 416);
+    let long = text.replace(
+        "tel:+8613800138000",
+        &format!("sip:{}@h", "a".repeat(5_000)),
+    );
+    assert_eq!(events_of(long.as_bytes()).0, 414);
 }
 
 #[test]
@@ -204,9 +261,8 @@ fn the_bytes_of_odd_headers_survive() {
 fn torture_messages_cut_short_or_glued_never_panic_and_leave_nothing() {
     let mut endpoint = endpoint();
     let start = now();
-    for (name, _) in ANSWERS {
-        let path = format!("{}/tests/torture/{name}.dat", env!("CARGO_MANIFEST_DIR"));
-        let bytes = std::fs::read(path).unwrap();
+    for row in rows() {
+        let bytes = row.bytes;
         for end in (0..bytes.len()).step_by(11) {
             endpoint.handle_received(start, &flow(Transport::Udp), &bytes[..end]);
             endpoint.handle_received(start, &flow(Transport::Udp), &bytes[end..]);

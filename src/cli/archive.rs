@@ -2,7 +2,7 @@
 //! connection; none of them ever waits for the writer.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::json;
 
@@ -20,29 +20,39 @@ const PAGE_ROWS: u32 = 50;
 
 pub struct StoreArchive {
     store: StoreHandle,
-    rules: Arc<Rules>,
     recordings: PathBuf,
+    /// Changed by a reload only.
+    shown: RwLock<Shown>,
+}
+
+/// By which campaigns lists are shown.
+#[derive(Clone)]
+pub(super) struct Shown {
+    pub rules: Arc<Rules>,
     /// Campaigns whose agents see no whole number.
-    masked: Vec<CampaignId>,
+    pub masked: Vec<CampaignId>,
 }
 
 impl StoreArchive {
-    pub fn new(
-        store: StoreHandle,
-        rules: Arc<Rules>,
-        recordings: PathBuf,
-        masked: Vec<CampaignId>,
-    ) -> StoreArchive {
+    pub(super) fn new(store: StoreHandle, recordings: PathBuf, shown: Shown) -> StoreArchive {
         StoreArchive {
             store,
-            rules,
             recordings,
-            masked,
+            shown: RwLock::new(shown),
         }
     }
 
     fn reader(&self) -> Result<Reader, Problem> {
-        self.store.reader(self.rules.clone()).map_err(unreadable)
+        self.store.reader(self.shown().rules).map_err(unreadable)
+    }
+
+    fn shown(&self) -> Shown {
+        let shown = self.shown.read();
+        shown.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn reload(&self, new: Shown) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 }
 
@@ -110,7 +120,7 @@ impl Archive for StoreArchive {
 impl StoreArchive {
     fn call(&self, attempt: &AttemptView, lead: Option<&LeadView>) -> serde_json::Value {
         let recorded = matches!(attempt.recording, RecordingState::Done { .. });
-        let masked = self.masked.contains(&attempt.campaign);
+        let masked = self.shown().masked.contains(&attempt.campaign);
         json!({
             "id": attempt.attempt.to_string(),
             "lead": attempt.lead.0,

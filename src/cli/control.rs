@@ -1,7 +1,7 @@
 //! How `ctl` finds a running switch: its address lies in the state folder, beside the admin key.
 
 use super::Failure;
-use crate::http::{AdminKey, Serving};
+use crate::http::{AdminKey, Server};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,10 @@ const ADDRESS_FILE: &str = "control.url";
 pub(super) struct Address(PathBuf);
 
 impl Address {
-    pub(super) fn leave(folder: &Path, serving: &Serving) -> io::Result<Address> {
+    /// Before anything is served: who finds the switch ready finds its address, too.
+    pub(super) fn leave(folder: &Path, url: &str) -> io::Result<Address> {
         let path = folder.join(ADDRESS_FILE);
-        std::fs::write(&path, url(serving))?;
+        std::fs::write(&path, url)?;
         Ok(Address(path))
     }
 }
@@ -27,8 +28,8 @@ impl Drop for Address {
 }
 
 /// The address for programs and people on this machine.
-pub(super) fn url(serving: &Serving) -> String {
-    let (scheme, address) = match (serving.http, serving.https) {
+pub(super) fn url(server: &Server) -> String {
+    let (scheme, address) = match (server.http_addr(), server.https_addr()) {
         (Some(address), _) => ("http", address),
         (None, Some(address)) => ("https", address),
         (None, None) => return String::new(),

@@ -35,7 +35,11 @@ impl Demo {
     pub(super) fn carry_out(self, works: impl Works) -> Result<(), Failure> {
         log::start();
         let mut config = place::demo(&self.dir)?;
-        config.sip.listen = self.sip.unwrap_or_else(|| free_udp(config.sip.listen));
+        let usual = config.sip.listen.first().copied();
+        let usual = usual.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        config.sip.listen = vec![self.sip.unwrap_or_else(|| free_udp(usual))];
+        // Its carrier speaks UDP.
+        config.sip.tcp_listen = Vec::new();
         config.http.listen = self.http.or_else(|| config.http.listen.map(free_tcp));
         config.http.tls_listen = config.http.tls_listen.map(free_tcp);
         runtime()?.block_on(async {
@@ -56,7 +60,7 @@ impl Demo {
             let config = Arc::new(joined(config, carrier.local_addr(), &crm));
             let bound = Bound::bind(&config).await?;
             let leads = first_leads(&config)?;
-            let up = Up::start(works, Arc::clone(&config), bound).await?;
+            let up = Up::start(works, Arc::clone(&config), None, bound).await?;
             print!(
                 "{}",
                 self.welcome(&config, &up, carrier.local_addr(), leads)
@@ -68,7 +72,7 @@ impl Demo {
     fn welcome(&self, config: &Config, up: &Up, carrier: SocketAddr, leads: u64) -> String {
         let mut text = format!(
             "Foredial demo: {}\n\nSign in (each link works once, for ten minutes):\n",
-            up.url()
+            up.url
         );
         for agent in &config.agents {
             let token = up
@@ -76,12 +80,7 @@ impl Demo {
                 .links
                 .issue(&AgentId::new(&agent.id), import::utc_now());
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "  {:<12} {}/signin?token={token}",
-                agent.name,
-                up.url()
-            );
+            let _ = writeln!(text, "  {:<12} {}/signin?token={token}", agent.name, up.url);
         }
         let _ = write!(
             text,

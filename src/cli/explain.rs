@@ -1,9 +1,10 @@
-//! `foredial explain`: what the store knows of a lead, or of a campaign's leads. Read-only, so it
-//! may be asked while the switch runs.
+//! `foredial explain`: what the store knows of a lead, or of a campaign's leads, and where the
+//! plan sends a call. Read-only, so it may be asked while the switch runs.
 
 use super::Failure;
 use super::import::utc_now;
 use super::place::Place;
+use super::route::Route;
 use crate::id::LeadId;
 use crate::store::Reader;
 use clap::{Args, Subcommand};
@@ -23,11 +24,16 @@ enum What {
     Lead { id: u64 },
     /// How many leads of a campaign stand where.
     Campaign { id: String },
+    /// Where a call to a number would go, rule by rule. Exit code 1 when it would be refused.
+    Route(Route),
 }
 
 impl Explain {
     pub(super) fn carry_out(self) -> Result<(), Failure> {
         let config = self.place.config()?;
+        if let What::Route(route) = self.what {
+            return route.carry_out(&config);
+        }
         let reader = Reader::open(&config.store.path, Arc::new(config.rules()))?;
         let view = reader.view(utc_now());
         match self.what {
@@ -53,6 +59,8 @@ impl Explain {
                     println!("{:>8}  {}", count.leads, count.state);
                 }
             }
+            // Answered above, without the store.
+            What::Route(_) => {}
         }
         Ok(())
     }

@@ -11,15 +11,24 @@ mod demo;
 mod explain;
 mod export;
 mod failure;
+mod guard;
 mod hash_password;
 mod import;
+mod ladder;
 mod log;
+mod pcap;
 mod place;
+mod reload;
+mod route;
 mod run;
+mod sockets;
+mod trace;
 mod works;
 
 pub use failure::Failure;
+pub use reload::Resolve;
 pub use run::{Running, Works};
+pub use sockets::SipBound;
 pub use works::Daemon;
 
 use clap::{Parser, Subcommand};

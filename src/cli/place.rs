@@ -10,10 +10,10 @@ const DEMO: &str = include_str!("../../config/demo.toml");
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// The configuration file. Without one, the demo's.
-    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dir", global = true)]
     config: Option<PathBuf>,
     /// The folder the demo keeps its state and recordings in.
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".", global = true)]
     dir: PathBuf,
 }
 
@@ -22,6 +22,15 @@ impl Place {
         match &self.config {
             Some(file) => Ok(config::load(file)?),
             None => demo(&self.dir),
+        }
+    }
+
+    /// Where a running switch left its address and key. A file with mistakes elsewhere will do.
+    pub(super) fn state_folder(&self) -> Result<PathBuf, Failure> {
+        let file = self.config.as_deref();
+        match file.and_then(config::state_folder) {
+            Some(folder) => Ok(folder),
+            None => Ok(self.config()?.state.folder),
         }
     }
 }

@@ -1,24 +1,23 @@
 //! `foredial run`: everything up in order, then waiting for a signal.
 //!
 //! Ports are bound first, so that a taken one is told before anything starts. SIGTERM drains: no
-//! new work, calls go on to their end; a second one, or Ctrl-C, ends them now.
+//! new work, calls go on to their end; a second one, or Ctrl-C, ends them now. SIGHUP reads the
+//! file anew. systemd is told of all three (`Type=notify-reload`).
 
-use super::{Failure, control, log};
+use super::reload::{Reloader, Resolve};
+use super::{Failure, SipBound, control, log};
 use crate::config::{self, Config};
 use crate::engine::handle::Handle;
-use crate::http::{Archive, Server, Serving, Site, serve};
-use crate::net::udp::{Datagram, SipUdp};
+use crate::http::{Archive, Server, Serving, Site, Steer, serve};
 use clap::Args;
+use sd_notify::NotifyState;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
 
-/// SIP datagrams that may wait for the loop.
-const DATAGRAMS_MAX: usize = 4_096;
 /// How long a drain waits for calls to end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3_600);
 const DRAIN_LOOK: Duration = Duration::from_millis(500);
@@ -31,12 +30,11 @@ pub(super) struct Run {
 
 /// Starts the rooms below the command line: store, media workers, the loop.
 pub trait Works: Send + Sync + 'static {
-    /// `udp` is the bound SIP socket and `datagrams` what it receives. Called on a tokio runtime.
+    /// Called on a tokio runtime, on which the SIP sockets live.
     fn start(
         &self,
         config: Arc<Config>,
-        udp: SipUdp,
-        datagrams: mpsc::Receiver<Datagram>,
+        sip: SipBound,
     ) -> impl Future<Output = Result<Running, Failure>> + Send;
 }
 
@@ -44,6 +42,7 @@ pub trait Works: Send + Sync + 'static {
 pub struct Running {
     pub handle: Handle,
     pub archive: Arc<dyn Archive>,
+    pub resolve: Resolve,
     /// Waits, on a thread where that is fine, until the loop has ended and the store has written
     /// everything; called after [`Handle::shutdown`].
     pub join: Box<dyn FnOnce() + Send>,
@@ -55,8 +54,8 @@ impl Run {
         log::start();
         runtime()?.block_on(async {
             let bound = Bound::bind(&config).await?;
-            let up = Up::start(works, Arc::new(config), bound).await?;
-            tracing::info!(page = %up.url(), sip = %up.sip, "running");
+            let up = Up::start(works, Arc::new(config), Some(self.config), bound).await?;
+            tracing::info!(page = %up.url, sip = %up.sip, "running");
             up.until_told().await
         })
     }
@@ -72,8 +71,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Every port of the control plane, bound.
 pub(super) struct Bound {
     server: Server,
-    udp: SipUdp,
-    datagrams: mpsc::Receiver<Datagram>,
+    sip: SipBound,
 }
 
 impl Bound {
@@ -86,39 +84,22 @@ impl Bound {
             Failure::new(what, "choose a folder this user may write to")
         })?;
         let server = Server::bind(config).map_err(Failure::plain)?;
-        let (udp, datagrams) = SipUdp::bind(config.sip.listen, DATAGRAMS_MAX)
-            .await
-            .map_err(|error| sip_taken(config.sip.listen, &error))?;
-        Ok(Bound {
-            server,
-            udp,
-            datagrams,
-        })
-    }
-}
-
-fn sip_taken(address: SocketAddr, error: &io::Error) -> Failure {
-    let key = format!("[sip] listen = \"{address}\" (UDP)");
-    match error.kind() {
-        io::ErrorKind::AddrInUse => Failure::new(
-            format!("{key}: the port is taken"),
-            "stop what uses it or change listen",
-        ),
-        io::ErrorKind::AddrNotAvailable => Failure::new(
-            format!("{key}: this machine has no such address"),
-            "change listen, or 0.0.0.0 for all",
-        ),
-        _ => Failure::new(format!("{key}: {error}"), "change listen"),
+        let sip = SipBound::bind(config)?;
+        Ok(Bound { server, sip })
     }
 }
 
 /// The switch, running and being served.
 pub(super) struct Up {
     pub(super) sip: SocketAddr,
+    /// The page's address for people on this machine.
+    pub(super) url: String,
     pub(super) site: Arc<Site>,
     serving: Serving,
     handle: Handle,
+    reloader: Arc<Reloader>,
     join: Box<dyn FnOnce() + Send>,
+    hang_ups: Option<Signal>,
     terminations: Signal,
     interrupts: Signal,
     _address: control::Address,
@@ -128,15 +109,18 @@ impl Up {
     pub(super) async fn start(
         works: impl Works,
         config: Arc<Config>,
+        file: Option<PathBuf>,
         bound: Bound,
     ) -> Result<Up, Failure> {
-        let sip = bound.udp.local_addr();
+        let no_socket = || Failure::new("[sip] listen is empty", "name an address for UDP");
+        let sip = bound.sip.first().ok_or_else(no_socket)?;
         let no_signals = |error| Failure::plain(format!("signals cannot be waited for: {error}"));
         let terminations = signal(SignalKind::terminate()).map_err(no_signals)?;
         let interrupts = signal(SignalKind::interrupt()).map_err(no_signals)?;
-        let running = works
-            .start(Arc::clone(&config), bound.udp, bound.datagrams)
-            .await?;
+        // Without a file to read again, a closed terminal ends the process as it always does.
+        let hang_ups = file.as_ref().map(|_| signal(SignalKind::hangup()));
+        let hang_ups = hang_ups.transpose().map_err(no_signals)?;
+        let running = works.start(Arc::clone(&config), bound.sip).await?;
         let folder = &config.state.folder;
         let in_state = |error: io::Error| {
             let what = format!("[state] folder = \"{}\": {error}", folder.display());
@@ -145,31 +129,43 @@ impl Up {
         let site =
             Site::configured(&config, running.handle.clone(), running.archive).map_err(in_state)?;
         let site = Arc::new(site);
+        let reloader = Arc::new(Reloader {
+            file,
+            handle: running.handle.clone(),
+            site: Arc::downgrade(&site),
+            resolve: running.resolve,
+            in_force: tokio::sync::Mutex::new(Arc::clone(&config)),
+        });
+        site.steer_by(Arc::clone(&reloader) as Arc<dyn Steer>);
+        let url = control::url(&bound.server);
+        let address = control::Address::leave(folder, &url).map_err(in_state)?;
         let serving = serve(bound.server, Arc::clone(&site)).map_err(in_state)?;
-        let address = control::Address::leave(folder, &serving).map_err(in_state)?;
         Ok(Up {
             sip,
+            url,
             site,
             serving,
             handle: running.handle,
+            reloader,
             join: running.join,
+            hang_ups,
             terminations,
             interrupts,
             _address: address,
         })
     }
 
-    /// The page's address for people on this machine.
-    pub(super) fn url(&self) -> String {
-        control::url(&self.serving)
-    }
-
     /// Serves until a signal, then ends in order.
     pub(super) async fn until_told(mut self) -> Result<(), Failure> {
-        let drains = tokio::select! {
-            _ = self.terminations.recv() => true,
-            _ = self.interrupts.recv() => false,
+        tell_systemd(&[NotifyState::Ready]);
+        let drains = loop {
+            tokio::select! {
+                _ = self.terminations.recv() => break true,
+                _ = self.interrupts.recv() => break false,
+                () = hung_up(&mut self.hang_ups) => reload(&self.reloader).await,
+            }
         };
+        tell_systemd(&[NotifyState::Stopping]);
         if drains {
             tracing::info!("draining: no new work, calls go on; once more to end them now");
             self.handle.drain().await;
@@ -194,9 +190,54 @@ impl Up {
 async fn no_calls(handle: &Handle) {
     loop {
         let snapshot = handle.snapshot().await;
-        if snapshot["calls"].as_array().is_none_or(Vec::is_empty) {
+        let none = |calls: &serde_json::Value| calls.as_array().is_none_or(Vec::is_empty);
+        if none(&snapshot["calls"]) && none(&snapshot["through"]["calls"]) {
             return;
         }
         tokio::time::sleep(DRAIN_LOOK).await;
+    }
+}
+
+/// A SIGHUP; never, when none is waited for.
+async fn hung_up(hang_ups: &mut Option<Signal>) {
+    match hang_ups {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// What came of it goes to the log, as nobody else is there to be told.
+async fn reload(reloader: &Reloader) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => tell_systemd(&[NotifyState::Reloading, now]),
+        Err(_) => tell_systemd(&[NotifyState::Reloading]),
+    }
+    match reloader.reload().await {
+        Ok(reloaded) => {
+            for change in reloaded.applied {
+                tracing::info!(change = without_values(&change), "taken over");
+            }
+            for change in reloaded.after_restart {
+                tracing::warn!(change = without_values(&change), "needs a restart");
+            }
+        }
+        Err(errors) => tracing::error!("nothing was changed\n\n{errors}"),
+    }
+    tell_systemd(&[NotifyState::Ready]);
+}
+
+/// `~ trunk a: max_calls`: values may be numbers and names, which no log shows.
+fn without_values(change: &str) -> &str {
+    let key = change.find(": ").map(|colon| colon + 2);
+    let end = key.and_then(|key| Some(key + change[key..].find(' ')?));
+    &change[..end.unwrap_or(change.len())]
+}
+
+/// Without `NOTIFY_SOCKET` there is nobody to tell.
+fn tell_systemd(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
     }
 }

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::Failure;
-use super::archive::StoreArchive;
+use super::archive::{Shown, StoreArchive};
+use super::guard;
+use super::reload::Resolve;
 use super::run::{Running, Works};
+use super::{Failure, SipBound};
 use crate::config::{AddressRange, AgentConfig, CampaignConfig, Config, FieldKind, TrunkConfig};
 use crate::connector::crm::CrmClient;
 use crate::engine::driver::{CrmQuestion, FetchCrm, UDP_FLOW};
@@ -20,74 +20,111 @@ use crate::engine::resolved::{
     AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, Text, Trunk,
 };
 use crate::engine::start::Start;
+use crate::engine::tap::Tap;
+use crate::engine::ways::Ways;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::media::music::read_wav;
-use crate::net::udp::{Datagram, SipUdp};
-use crate::sip::{Credentials, EndpointConfig, Flow, Transport};
+use crate::net::hep::{HepIdentity, HepSender};
+use crate::net::source::{self, Sources};
+use crate::net::udp::SipUdp;
+use crate::sip::{Credentials, Door, EndpointConfig, Flow, Transport};
 use crate::trunk::Terms;
 
 /// The daemon's own way of starting.
 pub struct Daemon;
 
 impl Works for Daemon {
-    async fn start(
-        &self,
-        config: Arc<Config>,
-        udp: SipUdp,
-        datagrams: mpsc::Receiver<Datagram>,
-    ) -> Result<Running, Failure> {
-        let sip_ip = advertised(&config, udp.local_addr().ip());
+    async fn start(&self, config: Arc<Config>, sip: SipBound) -> Result<Running, Failure> {
+        let no_socket = || Failure::new("[sip] listen is empty", "name an address for UDP");
+        let first = sip.first().ok_or_else(no_socket)?;
+        let flood = guard::open(&config)?;
+        for socket in &sip.sockets.udp {
+            socket.guard(Arc::clone(&flood));
+        }
+        let sip_ip = advertised(&config, first.ip());
         let media_ip = config.media.address.unwrap_or(sip_ip);
-        let start = Start {
-            config: resolved(&config, &udp, sip_ip, media_ip),
-            database: config.store.path.clone(),
+        let ground = Ground {
+            doors: sip.doors.clone(),
+            ways: ways(&sip),
+            local: first,
             media_ip,
+        };
+        let resolve = move |config: &Config| resolved(config, &ground);
+        let start = Start {
+            config: resolve(&config),
+            database: config.store.path.clone(),
+            media_ip: own(media_ip, first.ip()),
             advertised: media_ip,
             workers: config.media.workers as usize,
             music: music(&config)?,
             country: "CN".to_owned(),
-            udp,
-            datagrams,
+            sip: sip.sockets,
             fetch_crm: crm(&config)?,
+            tap: tap(&config)?,
         };
         let recordings = start.config.recordings.clone();
-        let rules = Arc::new(start.config.rules());
-        let masked = config
-            .campaigns
-            .iter()
-            .filter(|campaign| campaign.mask_numbers);
-        let masked = masked
-            .map(|campaign| CampaignId::new(&campaign.id))
-            .collect();
+        let first = shown_by(&config, &start.config);
         let started = start
             .start()
             .await
             .map_err(|error| Failure::plain(error.to_string()))?;
-        let archive = StoreArchive::new(started.store(), rules, recordings, masked);
+        let archive = Arc::new(StoreArchive::new(started.store(), recordings, first));
+        let listed = Arc::clone(&archive);
+        let resolve: Resolve = Arc::new(move |config: &Config| {
+            let new = resolve(config);
+            listed.reload(shown_by(config, &new));
+            new
+        });
         Ok(Running {
             handle: started.handle(),
-            archive: Arc::new(archive),
+            archive,
+            resolve,
             join: Box::new(move || started.join()),
         })
     }
 }
 
-/// The address the far ends are told. A wildcard stands for the address the kernel would use.
+/// By which campaigns pages' lists are shown.
+fn shown_by(config: &Config, engine: &EngineConfig) -> Shown {
+    let campaigns = config.campaigns.iter();
+    let masked = campaigns.filter(|campaign| campaign.mask_numbers);
+    Shown {
+        rules: Arc::new(engine.rules()),
+        masked: masked.map(|it| CampaignId::new(&it.id)).collect(),
+    }
+}
+
+/// The address far ends send voice to. A wildcard stands for the address the kernel would use.
 fn advertised(config: &Config, bound: IpAddr) -> IpAddr {
     let wildcard = bound.is_unspecified();
     config
         .sip
-        .advertised
+        .advertised_beside(bound)
         .unwrap_or_else(|| if wildcard { outward() } else { bound })
 }
 
-/// Connecting a UDP socket sends nothing; it only asks the routing table.
+/// Where voice sockets bind: the address far ends are told, unless it is a NAT's.
+fn own(told: IpAddr, bound: IpAddr) -> IpAddr {
+    if UdpSocket::bind((told, 0)).is_ok() {
+        told
+    } else if bound.is_unspecified() {
+        outward()
+    } else {
+        bound
+    }
+}
+
+/// Toward the rest of the world: 192.0.2.1 stands for it, and nothing is sent there.
 fn outward() -> IpAddr {
-    let asked = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
-        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
-        socket.local_addr()
-    });
-    asked.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+    let world = Ipv4Addr::new(192, 0, 2, 1).into();
+    source::ask(world).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// Every UDP socket, and the routing table behind them.
+fn ways(sip: &SipBound) -> Ways {
+    let sources = Sources::default();
+    let bound = sip.sockets.udp.iter().map(SipUdp::local_addr);
+    Ways::new(bound.collect(), move |peer| sources.toward(peer))
 }
 
 /// Where an agent works: in the campaigns she names, or in all of them when she names none.
@@ -100,9 +137,18 @@ fn campaigns_of(agent: &AgentConfig, config: &Config) -> Vec<CampaignId> {
     }
 }
 
-fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> EngineConfig {
-    let local = udp.local_addr();
-    let sip = SocketAddr::new(sip_ip, local.port());
+/// What was bound at the start and stays while the file is read anew.
+struct Ground {
+    doors: Vec<Door>,
+    ways: Ways,
+    local: SocketAddr,
+    media_ip: IpAddr,
+}
+
+fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
+    let local = ground.local;
+    let mut endpoint = EndpointConfig::new(local, "foredial.invalid");
+    endpoint.doors.clone_from(&ground.doors);
     let agents = config.agents.iter().map(|agent| {
         let id = AgentId::new(&agent.id);
         let campaigns = campaigns_of(agent, config);
@@ -126,15 +172,21 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
             Arc::new(shown(id, campaign, rules, config.crm.is_some())),
         )
     });
+    endpoint.digest = config.sip.digest;
+    endpoint.recreate_dialogs = config.sip.recreate_dialogs;
+    if !endpoint.digest {
+        tracing::warn!("[sip] digest = false: anyone on this machine may register and call");
+    }
     EngineConfig {
-        endpoint: EndpointConfig::new(sip, "foredial.invalid"),
+        endpoint: guard::endpoint(config, endpoint),
         trunk_flow: Flow {
             id: UDP_FLOW,
             transport: Transport::Udp,
             local,
             remote: local,
         },
-        media_address: media_ip,
+        ways: ground.ways.clone(),
+        media_address: ground.media_ip,
         rtp_ports: (
             *config.media.rtp_ports.start(),
             *config.media.rtp_ports.end(),
@@ -142,13 +194,12 @@ fn resolved(config: &Config, udp: &SipUdp, sip_ip: IpAddr, media_ip: IpAddr) -> 
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
         resolvers: config.dns.servers.clone(),
-        phones: config
-            .phones
-            .iter()
-            .map(|phone| (phone.user.clone(), phone.password.reveal().to_owned()))
-            .collect(),
+        plan: config.plan(),
+        permit: config.routing.permit.clone(),
+        phones: config.phones.iter().map(guard::phone).collect(),
         agents: agents.collect(),
         campaigns: campaigns.collect(),
+        fraud: guard::fraud(config),
         epoch: uuid::Uuid::now_v7().to_string(),
         seed: rand::random(),
         limits: Limits::default(),
@@ -248,6 +299,22 @@ fn music(config: &Config) -> Result<Option<Vec<i16>>, Failure> {
     read_wav(file)
         .map(Some)
         .map_err(|error| wrong(&path, error.to_string()))
+}
+
+fn tap(config: &Config) -> Result<Tap, Failure> {
+    let hep = config.hep.server.map(|server| {
+        let password = config.hep.password.as_ref();
+        let identity = HepIdentity {
+            id: config.hep.id,
+            password: password.map_or("", |password| password.reveal()).to_owned(),
+        };
+        HepSender::open(server, identity).map_err(|error| {
+            let what = format!("[hep] server = \"{server}\": {error}");
+            Failure::new(what, "give an address this machine has a route to")
+        })
+    });
+    let ring_bytes = config.trace.memory_kib as usize * 1_024;
+    Ok(Tap::new(ring_bytes, hep.transpose()?))
 }
 
 /// Fetches run beside the loop, on the runtime this is called on.

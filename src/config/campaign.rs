@@ -333,7 +333,7 @@ fn label(en: &str, zh: &str) -> Label {
     }
 }
 
-fn plain(found: Vec<Found<String>>) -> Vec<String> {
+pub(super) fn plain(found: Vec<Found<String>>) -> Vec<String> {
     found.into_iter().map(|found| found.value).collect()
 }
 
@@ -357,7 +357,7 @@ fn hours(text: &str) -> Result<(u16, u16), Wrong> {
 }
 
 /// `24:00` is the end of the day.
-fn minute_of_day(text: &str) -> Option<u16> {
+pub(super) fn minute_of_day(text: &str) -> Option<u16> {
     let (hour, minute) = text.trim().split_once(':')?;
     if hour.len() != 2 || minute.len() != 2 {
         return None;
@@ -367,7 +367,10 @@ fn minute_of_day(text: &str) -> Option<u16> {
     (minute < 60 && of_day <= DAY_MIN).then_some(of_day)
 }
 
-fn as_hours<S: Serializer>(hours: &(u16, u16), serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_hours<S: Serializer>(
+    hours: &(u16, u16),
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let (from, to) = hours;
     serializer.collect_str(&format_args!(
         "{:02}:{:02}-{:02}:{:02}",
@@ -380,7 +383,7 @@ fn as_hours<S: Serializer>(hours: &(u16, u16), serializer: S) -> Result<S::Ok, S
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
-fn days(section: &Section<'_>) -> [bool; 7] {
+pub(super) fn days(section: &Section<'_>) -> [bool; 7] {
     let Some(found) = section.texts("days") else {
         return [true; 7];
     };
@@ -459,7 +462,7 @@ fn at_limit(section: &Section<'_>) -> AtLimit {
     })
 }
 
-fn as_days<S: Serializer>(days: &[bool; 7], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_days<S: Serializer>(days: &[bool; 7], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(
         DAYS.iter()
             .zip(days)

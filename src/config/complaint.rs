@@ -77,8 +77,13 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A broken line makes its neighbours look wrong: with syntax errors about, nothing is said to be
-/// missing, and a line with a syntax error is not complained about twice.
+/// How a complaint begins that something named is not in the file. With a broken line about, it
+/// may well be there.
+const REFERENCE: &str = "there is no ";
+
+/// A broken line makes others look wrong. With syntax errors about, each broken line is told once;
+/// nothing is said to be missing or not to be there, and what else is wrong is believed only when
+/// no broken line stands between it and the header of its table.
 fn believable(text: &str, complaints: Vec<Complaint>) -> Vec<Complaint> {
     let line = |complaint: &Complaint| Place::of(text, complaint.span.start).line;
     let broken: Vec<usize> = complaints
@@ -89,12 +94,35 @@ fn believable(text: &str, complaints: Vec<Complaint>) -> Vec<Complaint> {
     if broken.is_empty() {
         return complaints;
     }
-    let keep = |complaint: &Complaint| match complaint.kind {
-        ComplaintKind::Syntax => true,
-        ComplaintKind::Missing => false,
-        ComplaintKind::Wrong => !broken.contains(&line(complaint)),
+    let lines: Vec<&str> = text.lines().collect();
+    let header = |below: usize| {
+        let above = lines.iter().take(below);
+        let is_header = |line: &str| line.trim_start().starts_with('[');
+        above
+            .rev()
+            .position(|line| is_header(line))
+            .map_or(1, |up| below - up)
     };
-    complaints.into_iter().filter(keep).collect()
+    let mut told = Vec::new();
+    let mut keep = |complaint: &Complaint| {
+        let here = line(complaint);
+        match complaint.kind {
+            ComplaintKind::Syntax => {
+                let first = !told.contains(&here);
+                told.push(here);
+                first
+            }
+            ComplaintKind::Missing => false,
+            ComplaintKind::Wrong => {
+                !complaint.what.starts_with(REFERENCE)
+                    && !broken.iter().any(|it| (header(here)..=here).contains(it))
+            }
+        }
+    };
+    let mut complaints = complaints;
+    complaints.sort_by_key(|complaint| complaint.span.start);
+    complaints.retain(|complaint| keep(complaint));
+    complaints
 }
 
 fn render(file: &str, text: &str, complaint: &Complaint) -> String {

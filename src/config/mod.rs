@@ -4,12 +4,18 @@
 //! last in names. `config/foredial.toml` in the repository shows every key with its default.
 
 mod campaign;
+mod changes;
 mod complaint;
 mod crm;
 mod disposition;
+mod guard;
 mod network;
 mod people;
+mod route;
+mod secret;
+mod seeing;
 mod show;
+mod sip;
 mod trunk;
 mod written;
 
@@ -17,18 +23,23 @@ mod written;
 mod tests;
 
 pub use campaign::{CampaignConfig, Field, FieldKind, SkipReason};
+pub use changes::{Change, Sign, changes};
 pub use complaint::ConfigErrors;
 pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
 pub use disposition::{Disposition, DispositionAction};
-pub use network::{HttpConfig, MediaConfig, RecordingsConfig, SipConfig, StateConfig, StoreConfig};
-pub use people::{AgentConfig, Language, PhoneConfig};
-pub use show::show;
+pub use guard::{Access, FraudConfig, SecurityConfig};
+pub use network::{HttpConfig, MediaConfig, RecordingsConfig, StateConfig, StoreConfig};
+pub use people::{AgentConfig, DigestAlgorithm, Language, PhoneConfig};
+pub use route::{RouteAction, RouteConfig, RoutingConfig};
+pub use secret::Secret;
+pub use seeing::{HepConfig, TraceConfig};
+pub use show::{show, show_with_secrets};
+pub use sip::SipConfig;
 pub use trunk::{AddressRange, CodecConfig, DnsConfig, IdentityConfig, NumberFormat, TrunkConfig};
 
 use crate::dialer::campaign::Rules;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use written::{Section, Sheet};
 
@@ -41,6 +52,10 @@ pub struct Config {
     pub state: StateConfig,
     pub store: StoreConfig,
     pub recordings: RecordingsConfig,
+    pub trace: TraceConfig,
+    pub hep: HepConfig,
+    pub security: SecurityConfig,
+    pub fraud: FraudConfig,
     pub crm: Option<CrmConfig>,
     pub dns: DnsConfig,
     #[serde(rename = "trunk")]
@@ -51,6 +66,9 @@ pub struct Config {
     pub agents: Vec<AgentConfig>,
     #[serde(rename = "campaign")]
     pub campaigns: Vec<CampaignConfig>,
+    pub routing: RoutingConfig,
+    #[serde(rename = "route")]
+    pub routes: Vec<RouteConfig>,
 }
 
 /// One text in both of the pages' languages.
@@ -70,41 +88,28 @@ impl Label {
     }
 }
 
-/// Something that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    #[must_use]
-    pub fn new(text: &str) -> Secret {
-        Secret(text.to_owned())
-    }
-
-    /// The secret itself, for the one place that needs it.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("…")
-    }
-}
-
 /// Reads and checks `file`. Relative paths in it are relative to the working directory.
 pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
     let name = file.display().to_string();
     let text =
         std::fs::read_to_string(file).map_err(|error| ConfigErrors::unreadable(&name, &error))?;
     parse(&name, &text, &PathBuf::new())
+}
+
+/// The state folder of `file`, whatever else is wrong in it: who steers a running switch must find
+/// it while the file is being mended. `None` when the file or the folder's name cannot be read.
+#[must_use]
+pub fn state_folder(file: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    let sheet = Sheet::new(Path::new(""));
+    let root = Section::root(&sheet, table.get_ref());
+    let state = StateConfig::read(root.section("state"));
+    sheet
+        .complaints
+        .into_inner()
+        .is_empty()
+        .then_some(state.folder)
 }
 
 /// Checks `text`. `file` is for messages; relative paths in the text start at `base`.
@@ -131,17 +136,24 @@ fn read(file: &str, text: &str, base: &Path) -> Result<(Config, Vec<String>), Co
 impl Config {
     fn read(root: Section<'_>) -> Config {
         let sip = SipConfig::read(root.section("sip"));
-        let http = HttpConfig::read(root.section("http"));
+        let http = HttpConfig::read(root.section("http"), sip.digest);
         let media = MediaConfig::read(root.section("media"));
         let state = StateConfig::read(root.section("state"));
         let store = StoreConfig::read(root.section("store"), &state);
         let recordings = RecordingsConfig::read(root.section("recordings"));
+        let trace = TraceConfig::read(root.section("trace"));
+        let hep = HepConfig::read(root.section("hep"));
+        let security = SecurityConfig::read(root.section("security"));
+        let fraud = FraudConfig::read(root.section("fraud"));
         let crm = CrmConfig::read(root.section("crm"));
         let dns = DnsConfig::read(root.section("dns"));
         let trunks = trunk::read_all(&root);
         let phones = people::read_phones(&root);
         let campaigns = campaign::read_all(&root, &trunks);
         let agents = people::read_agents(&root, &campaigns);
+        let names = route::Names::of(&trunks, &phones, &agents);
+        let routing = RoutingConfig::read(root.section("routing"), &names);
+        let routes = route::read_all(&root, &names);
         root.done();
         Config {
             sip,
@@ -150,12 +162,18 @@ impl Config {
             state,
             store,
             recordings,
+            trace,
+            hep,
+            security,
+            fraud,
             crm,
             dns,
             trunks,
             phones,
             agents,
             campaigns,
+            routing,
+            routes,
         }
     }
 }
@@ -170,6 +188,12 @@ impl Config {
                 .iter()
                 .map(|campaign| campaign.rules(&self.trunks, &version)),
         )
+    }
+
+    /// Where calls go that no agent has dialled.
+    #[must_use]
+    pub fn plan(&self) -> crate::route::Plan {
+        route::plan(&self.routing, &self.routes, &self.trunks)
     }
 
     /// A name for what is configured: the same for the same settings, however they are written.

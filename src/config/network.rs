@@ -1,4 +1,4 @@
-//! `[sip]`, `[http]`, `[media]`, `[state]`, `[store]`, `[recordings]`.
+//! `[http]`, `[media]`, `[state]`, `[store]`, `[recordings]`.
 
 use super::written::{Section, Wrong};
 use serde::{Serialize, Serializer};
@@ -13,15 +13,6 @@ const WORKERS_MAX: u32 = 256;
 /// A working day and an evening; a week at most.
 const SESSION_HOURS: u32 = 16;
 const SESSION_HOURS_MAX: u32 = 168;
-
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SipConfig {
-    /// UDP.
-    pub listen: SocketAddr,
-    /// The address trunks reach us at, when it is not the one we listen on (NAT, containers).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub advertised: Option<IpAddr>,
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HttpConfig {
@@ -68,18 +59,9 @@ pub struct RecordingsConfig {
     pub folder: PathBuf,
 }
 
-impl SipConfig {
-    pub(super) fn read(section: Section<'_>) -> SipConfig {
-        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
-        let listen = section.parsed("listen", address_and_port).unwrap_or(any);
-        let advertised = section.parsed("advertised", address);
-        section.done();
-        SipConfig { listen, advertised }
-    }
-}
-
 impl HttpConfig {
-    pub(super) fn read(section: Section<'_>) -> HttpConfig {
+    /// `digest`: the one of `[sip]`.
+    pub(super) fn read(section: Section<'_>, digest: bool) -> HttpConfig {
         let listen = listener(
             &section,
             "listen",
@@ -95,6 +77,14 @@ impl HttpConfig {
                 section.span.clone(),
                 "`listen` and `tls_listen` are both off: no agent could sign in",
                 "give one of them an address",
+            );
+        }
+        let mut listeners = listen.iter().chain(&tls_listen);
+        if !digest && listeners.any(|listen| !listen.ip().is_loopback()) {
+            section.sheet.complain(
+                section.span.clone(),
+                "`digest = false` in [sip]: anyone could call from here over WebSocket",
+                "give listen a loopback address and tls_listen one or \"\", or leave digest on",
             );
         }
         // Port 0 is any free one, and never the same twice.

@@ -1,8 +1,11 @@
 //! `[[agent]]` and `[[phone]]`: who signs in, and the desk phones that register.
 
-use super::written::{Section, did_you_mean};
+use super::written::{Found, Section, Wrong, did_you_mean};
 use super::{CampaignConfig, Secret, unique};
 use serde::Serialize;
+
+/// Phones that one `users` may name.
+const USERS_MAX: u32 = 100_000;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AgentConfig {
@@ -29,7 +32,24 @@ pub enum Language {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PhoneConfig {
     pub user: String,
+    /// Empty when HA1 values stand for it.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
     pub password: Secret,
+    /// `H(user:realm:password)` in hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ha1_sha256: Option<Secret>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ha1_md5: Option<Secret>,
+    /// What it is challenged with, first choice first.
+    pub algorithms: Vec<DigestAlgorithm>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum DigestAlgorithm {
+    #[serde(rename = "SHA-256")]
+    Sha256,
+    #[serde(rename = "MD5")]
+    Md5,
 }
 
 impl Language {
@@ -53,16 +73,97 @@ pub(super) fn read_agents(root: &Section<'_>, campaigns: &[CampaignConfig]) -> V
 pub(super) fn read_phones(root: &Section<'_>) -> Vec<PhoneConfig> {
     let mut users = Vec::new();
     let one = |section: Section<'_>| {
-        let user = section.required("user", "name the phone: user = \"101\"");
-        unique(section.sheet, &mut users, &user, "a phone");
-        let password = section.required("password", "give the password the phone registers with");
-        section.done();
-        PhoneConfig {
-            user: user.value,
-            password: Secret::new(&password.value),
+        let named = match section.has("users") {
+            true => section.parsed("users", user_range).unwrap_or_default(),
+            false => {
+                section.parsed("users", user_range);
+                vec![
+                    section
+                        .required("user", "name the phone: user = \"101\"")
+                        .value,
+                ]
+            }
+        };
+        let span = section.span.clone();
+        for user in &named {
+            let found = Found {
+                value: user.clone(),
+                span: span.clone(),
+            };
+            unique(section.sheet, &mut users, &found, "a phone");
         }
+        let ha1_sha256 = section.parsed("ha1_sha256", |text| ha1(text, 64));
+        let ha1_md5 = section.parsed("ha1_md5", |text| ha1(text, 32));
+        let password = match section.has("ha1_sha256") || section.has("ha1_md5") {
+            true => section.text("password", ""),
+            false => {
+                let remedy = "give the password the phone registers with";
+                section.required("password", remedy).value
+            }
+        };
+        let algorithms = algorithms(&section);
+        section.done();
+        let phone = move |user: String| PhoneConfig {
+            user,
+            password: Secret::new(&password),
+            ha1_sha256: ha1_sha256.clone(),
+            ha1_md5: ha1_md5.clone(),
+            algorithms: algorithms.clone(),
+        };
+        named.into_iter().map(phone).collect::<Vec<_>>()
     };
-    root.sections("phone").into_iter().map(one).collect()
+    root.sections("phone").into_iter().flat_map(one).collect()
+}
+
+/// `u1..u2000`: the same letters before two numbers, both included.
+fn user_range(text: &str) -> Result<Vec<String>, Wrong> {
+    let wrong = || {
+        Wrong(
+            format!("`{text}` is not a range of users"),
+            format!("write the first and the last, such as \"u1..u2000\", at most {USERS_MAX}"),
+        )
+    };
+    let (first, last) = text.split_once("..").ok_or_else(wrong)?;
+    let letters = first.trim_end_matches(|c: char| c.is_ascii_digit());
+    let (from, to) = (&first[letters.len()..], last.strip_prefix(letters));
+    let (from, to) = (from.parse::<u32>(), to.map(str::parse::<u32>));
+    match (from, to) {
+        (Ok(from), Some(Ok(to))) if from <= to && to - from < USERS_MAX => {
+            Ok((from..=to).map(|n| format!("{letters}{n}")).collect())
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn ha1(text: &str, digits: usize) -> Result<Secret, Wrong> {
+    if text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(Secret::new(text));
+    }
+    // What was written is as good as a password: it is not repeated.
+    Err(Wrong(
+        format!("this is no HA1 of {digits} hexadecimal digits"),
+        "give the hash of \"user:realm:password\", or the password itself".to_owned(),
+    ))
+}
+
+fn algorithms(section: &Section<'_>) -> Vec<DigestAlgorithm> {
+    let usual = vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5];
+    let Some(found) = section.texts("algorithms") else {
+        return usual;
+    };
+    let one = |text: &str| match text.to_ascii_uppercase().as_str() {
+        "SHA-256" => Ok(DigestAlgorithm::Sha256),
+        "MD5" => Ok(DigestAlgorithm::Md5),
+        _ => Err(Wrong(
+            format!("`{text}` is no digest algorithm"),
+            "choose from \"SHA-256\" and \"MD5\"".to_owned(),
+        )),
+    };
+    let chosen: Vec<DigestAlgorithm> = found
+        .into_iter()
+        .filter_map(|found| section.check(found.span, one(&found.value)))
+        .collect();
+    if chosen.is_empty() { usual } else { chosen }
 }
 
 impl AgentConfig {

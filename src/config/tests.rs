@@ -71,11 +71,13 @@ fn the_examples_in_the_reference_show_the_defaults_of_their_keys() {
     let mut shown = good(&text);
     let needed = "[crm]\nurl = \"https://crm.example.com/customers/{{ external_id }}\"\n\
         [[trunk]]\nname = \"carrier-a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
-        [[phone]]\nuser = \"101\"\npassword = \"change me\"\n[[agent]]\nid = \"li.wei\"\n\
+        [[phone]]\nuser = \"101\"\npassword = \"change me\"\n\
+        [[phone]]\nusers = \"201..220\"\npassword = \"change me\"\n[[agent]]\nid = \"li.wei\"\n\
         [[campaign]]\nid = \"autumn\"\ntrunks = [\"carrier-a\"]\n";
     let mut least = good(needed);
     // Lists that are examples by nature.
     shown.crm.as_mut().unwrap().sections.clear();
+    shown.routes.clear();
     let campaign = &mut shown.campaigns[0];
     campaign.fields.clear();
     campaign.skip_reasons.clear();
@@ -126,7 +128,7 @@ fn an_unknown_key_is_pointed_at_with_what_was_meant() {
         ["foredial.toml:1:2: unknown key `radio` at the top\n \
           1 | [radio]\n   \
             |  ^^^^^\n   \
-            = known here: sip, http, media, state, store, recordings, crm, trunk, phone, campaign, agent"]
+            = known here: sip, http, media, state, store, recordings, trace, hep, security, fraud, crm, trunk, phone, campaign, agent, routing, route"]
     );
 }
 
@@ -150,6 +152,52 @@ fn all_errors_come_at_once_in_the_order_of_the_file() {
             "foredial.toml:16:9: `9-20` is not a calling window",
         ]
     );
+}
+
+#[test]
+fn digest_can_be_turned_off_on_loopback_addresses_only() {
+    const TORTURE: &str = include_str!("../../config/torture.toml");
+    let sip = good(TORTURE).sip;
+    assert!(!sip.digest && sip.recreate_dialogs);
+    let heads = |text: &str| -> Vec<String> {
+        let errors = wrong(text);
+        let head = |one: &String| one.lines().next().unwrap_or_default().to_owned();
+        errors.iter().map(head).collect()
+    };
+    assert_eq!(
+        heads("[sip]\ndigest = false\n[http]\n"),
+        [
+            "foredial.toml:1:1: `digest = false` while listening on 0.0.0.0:5060: anyone could call from here",
+            "foredial.toml:3:1: `digest = false` in [sip]: anyone could call from here over WebSocket",
+        ]
+    );
+    assert_eq!(
+        heads("[sip]\nrecreate_dialogs = 1\n"),
+        ["foredial.toml:2:20: `recreate_dialogs` is an integer"]
+    );
+}
+
+#[test]
+fn a_trace_and_a_capture_server_are_checked_as_all_else_is() {
+    let long = "x".repeat(257);
+    let text = format!(
+        "[trace]\nmemory_kib = -1\nmemory_mib = 4\n[hep]\nserver = \"homer\"\nid = \"x\"\npassword = \"{long}\"\n"
+    );
+    let heads: Vec<String> = wrong(&text)
+        .iter()
+        .map(|one| one.lines().next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        heads,
+        [
+            "foredial.toml:2:14: `memory_kib` is out of range",
+            "foredial.toml:3:1: unknown key `memory_mib` in [trace]",
+            "foredial.toml:5:10: `homer` is not an address with a port",
+            "foredial.toml:6:6: `id` is a string",
+            "foredial.toml:7:12: `password` is longer than a HEP packet can spare",
+        ]
+    );
+    assert_eq!(good("[trace]\nmemory_kib = 0\n").trace.memory_kib, 0);
 }
 
 #[test]
@@ -190,6 +238,47 @@ fn broken_toml_is_told_line_by_line_without_guesses_about_the_rest() {
         !heads.iter().any(|head| head.contains("missing")),
         "{heads:?}"
     );
+}
+
+#[test]
+fn a_broken_header_or_an_open_quote_brings_no_complaint_about_what_follows() {
+    let trunk = "name = \"a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n";
+    let rest =
+        "[[campaign]]\nid = \"c\"\ntrunks = [\"a\"]\n[[agent]]\nid = \"x\"\ncampaigns = [\"c\"]\n";
+    for (broken, line) in [
+        (format!("[sip]\n[[trunk]\n{trunk}{rest}"), 2),
+        (
+            format!("[sip\nlisten = \"127.0.0.1:5060\"\n[[trunk]]\n{trunk}{rest}"),
+            1,
+        ),
+        (
+            format!("[[trunk]]\n{}{rest}", trunk.replace("\"a\"", "\"a")),
+            2,
+        ),
+        (
+            format!(
+                "[[trunk]]\n{trunk}{}",
+                rest.replace("id = \"c\"", "id = c c")
+            ),
+            6,
+        ),
+        (
+            format!(
+                "[[trunk]]\n{trunk}{}",
+                rest.replace("[[campaign]]", "[[campaign]")
+            ),
+            5,
+        ),
+    ] {
+        let errors = wrong(&broken);
+        assert_eq!(errors.len(), 1, "{broken}\n{}", errors.join("\n"));
+        let place = format!("foredial.toml:{line}:");
+        assert!(errors[0].starts_with(&place), "{}", errors[0]);
+        assert!(errors[0].contains("not TOML"), "{}", errors[0]);
+    }
+    // What stands in a sound table is told all the same.
+    let errors = wrong("[sip\nlisten = 1\n[media]\nworkers = 999\n[htpt]\n");
+    assert_eq!(errors.len(), 3, "{}", errors.join("\n"));
 }
 
 #[test]
@@ -389,4 +478,45 @@ proptest::proptest! {
             proptest::prop_assert!(!errors.rendered.is_empty());
         }
     }
+}
+
+#[test]
+fn what_is_wrong_with_guards_and_phones_is_said_where_it_stands() {
+    let text = "[sip]\nrealm = \"a b\"\ndomain = \"x y\"\nallow = [\"10.0.0.0/33\"]\ndeny = [\"here\"]\n\
+        drop_scanners = \"no\"\n[security]\nmessages_per_s = -1\ntrunk_messages_per_s = \"x\"\n\
+        failures_max = 99999999\nlock_s = 0\nlock_s_max = 5\nlog = 1\n\
+        [fraud]\ncalls_at_once = -1\ncalls_a_minute = -1\nminutes_a_day = -1\n\
+        calls_at_once_in_all = -1\ncalls_a_minute_in_all = -1\nminutes_a_day_in_all = -1\n\
+        longest_call_minutes = -1\nallowed = [\"86\"]\ndenied = [\"+8x\"]\n\
+        [[phone]]\nuser = \"101\"\nha1_md5 = \"hunter2\"\nha1_sha256 = \"hunter2\"\nalgorithms = [\"SHA-1\"]\n";
+    let errors = wrong(text);
+    let places: Vec<String> = errors
+        .iter()
+        .map(|error| error.split(':').nth(1).unwrap_or_default().to_owned())
+        .collect();
+    let lines: Vec<String> = (2..=6)
+        .chain(8..=13)
+        .chain(15..=23)
+        .chain(26..=28)
+        .map(|line| line.to_string())
+        .collect();
+    assert_eq!(places, lines, "{errors:#?}");
+    // What is meant as a secret is shown only where the file is.
+    let said = |error: &String| error.lines().next().unwrap_or_default().contains("hunter2");
+    assert!(!errors.iter().any(said), "{errors:#?}");
+}
+
+#[test]
+fn a_phone_may_be_known_by_its_ha1_alone() {
+    let hash = "0123456789abcdef".repeat(2);
+    let text = format!("[[phone]]\nuser = \"101\"\nha1_md5 = \"{hash}\"\nalgorithms = [\"md5\"]\n");
+    let config = good(&text);
+    let phone = &config.phones[0];
+    assert!(phone.password.is_empty() && phone.ha1_sha256.is_none());
+    assert_eq!(
+        phone.ha1_md5.as_ref().map(|ha1| ha1.reveal()),
+        Some(hash.as_str())
+    );
+    assert_eq!(phone.algorithms, [DigestAlgorithm::Md5]);
+    assert!(!show(&config).unwrap().contains(&hash));
 }

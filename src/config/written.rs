@@ -258,6 +258,20 @@ impl<'a> Section<'a> {
         Some(array.iter().filter_map(one).collect())
     }
 
+    /// One text or a list of them; an empty text is none. `None` when it is not written.
+    pub(super) fn text_or_texts(&self, key: &'static str) -> Option<Vec<Found<String>>> {
+        let written = self.table.and_then(|table| table.get(key));
+        if !matches!(written.map(Spanned::get_ref), Some(DeValue::String(_))) {
+            return self.texts(key);
+        }
+        let found = self.text_found(key)?;
+        Some(if found.value.is_empty() {
+            Vec::new()
+        } else {
+            vec![found]
+        })
+    }
+
     /// A path, relative ones from the base folder.
     pub(super) fn path(&self, key: &'static str, default: &str) -> PathBuf {
         self.sheet.base.join(self.text(key, default))

@@ -147,6 +147,7 @@ impl Switch {
             telephone_event: agreed.telephone_event,
             send: agreed.direction.send(),
             receive: agreed.direction.receive(),
+            srtp: None,
         });
     }
 
@@ -177,7 +178,7 @@ impl Switch {
 }
 
 /// `recordings/YYYY/MM/DD/<call-id>.wav`, by UTC date.
-fn recording_path(root: &Path, at: UtcMs, call: CallId) -> PathBuf {
+pub(super) fn recording_path(root: &Path, at: UtcMs, call: CallId) -> PathBuf {
     let date = jiff::Timestamp::from_millisecond(at.0)
         .unwrap_or(jiff::Timestamp::UNIX_EPOCH)
         .strftime("%Y/%m/%d")

@@ -146,6 +146,7 @@ impl Call {
             "trunk": self.way.trunk.as_str(),
             "state": self.progress.state().name(),
             "started_ms": self.progress.created.0,
+            "sip_call_ids": InvitePlan::from_text(&self.plan).map(|plan| [plan.call_id]),
         })
     }
 }

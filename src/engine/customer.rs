@@ -262,7 +262,7 @@ impl Switch {
                 );
             }
             Some(LegOf::Seat(_)) => self.seat_media_lost(now, leg),
-            None => {}
+            Some(LegOf::Through(_)) | None => {}
         }
     }
 }

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::RngExt as _;
-
 use super::call::{Call, Phase, Recording};
 use super::commands::{no_card, wrong_state};
 use super::ending::Ending;
@@ -22,7 +20,7 @@ use crate::dialer::gate::Origination;
 use crate::id::{AgentId, AttemptId, CallId, FenceToken, PhoneId, TrunkId};
 use crate::now::Now;
 use crate::sdp::Direction;
-use crate::sdp::negotiate::{Local, Negotiation};
+use crate::sdp::negotiate::Negotiation;
 use crate::sip::InvitePlan;
 use crate::store::fact::PhoneView;
 use crate::store::{self, AttemptStep};
@@ -51,7 +49,7 @@ impl Switch {
             Ok(found) => found,
             Err(problem) => return self.refuse_dial(agent, token, key, problem, reply),
         };
-        let mut ways = self.open_ways(now, &campaign.rules.routes);
+        let mut ways = self.open_ways(now, &campaign.rules.routes, false);
         let Some(way) = self.next_way(now, &mut ways, None) else {
             return self.reply(reply, Err(no_trunk(&campaign, &ways)));
         };
@@ -76,7 +74,7 @@ impl Switch {
             dialog: plan.to_text(),
         };
         let plan_text = plan.to_text();
-        let sdp = self.negotiation(&way, port);
+        let sdp = self.negotiation_on(&way, port);
         let phase = Phase::Committing {
             plan: Box::new(plan),
             reply,
@@ -115,15 +113,10 @@ impl Switch {
     }
 
     /// Offers and answers on a trunk, in its codecs.
-    fn negotiation(&mut self, way: &Way, port: u16) -> Negotiation {
+    fn negotiation_on(&mut self, way: &Way, port: u16) -> Negotiation {
         let trunk = self.config.trunks.get(&way.trunk);
-        let local = Local {
-            address: self.config.media_address,
-            port,
-            codecs: trunk.map_or_else(Vec::new, |trunk| trunk.codecs.clone()),
-            telephone_event: true,
-        };
-        Negotiation::new(local, self.rng.random::<u64>() >> 1)
+        let codecs = trunk.map_or_else(Vec::new, |trunk| trunk.codecs.clone());
+        self.negotiation(port, codecs)
     }
 
     /// Card, seat and phone for a dial, or why there can be none.
@@ -267,7 +260,7 @@ impl Switch {
         let Some((plan, way)) = planned else {
             return self.finish(now, id, failed);
         };
-        let sdp = (way.trunk != left.trunk).then(|| self.negotiation(&way, port));
+        let sdp = (way.trunk != left.trunk).then(|| self.negotiation_on(&way, port));
         let command = store::Command::FailOver {
             attempt,
             trunk: way.trunk.clone(),

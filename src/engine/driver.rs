@@ -10,11 +10,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::handle::{DeskUpdate, Handle, Input as Request, Problem, SipSocket};
 use super::media_worker::{MediaCommand, MediaCommander, MediaFact};
+use super::streams::Streams;
 use super::switch::{Input, Output, ReplyId, Switch};
+use super::tap::{Tap, Way};
+use super::ways::Ways;
 use crate::id::{AgentId, LegId, TrunkId};
 use crate::net::dns::Dns;
+use crate::net::streams::StreamCounts;
 use crate::net::udp::{Datagram, SipUdp};
+use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
 use crate::now::{Now, UtcMs};
+use crate::sip::guard::Load;
 use crate::sip::{Flow, Transport};
 use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
 use crate::trunk::Place;
@@ -23,7 +29,7 @@ use crate::trunk::Place;
 const REQUESTS_MAX: usize = 4_096;
 /// SIP messages one WebSocket may have waiting; a slower page is closed.
 const FLOW_QUEUE_MAX: usize = 256;
-/// The UDP socket's flow; WebSockets count on from here.
+/// The first UDP socket's flow.
 pub const UDP_FLOW: u64 = 0;
 /// How long the far ends have to answer when the process stops.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
@@ -49,8 +55,8 @@ pub type StoreFacts = mpsc::UnboundedReceiver<(u64, Result<Fact, StoreError>)>;
 /// Everything the loop drives.
 pub struct Parts {
     pub switch: Switch,
-    pub udp: SipUdp,
-    pub datagrams: mpsc::Receiver<Datagram>,
+    pub sip: SipSockets,
+    pub ways: Ways,
     pub store: StoreHandle,
     pub store_facts: StoreFacts,
     pub workers: Vec<MediaCommander>,
@@ -58,6 +64,8 @@ pub struct Parts {
     pub fetch_crm: FetchCrm,
     /// For the names of trunks; or why there is none.
     pub resolver: Result<Dns, String>,
+    /// Every SIP message passes it.
+    pub tap: Tap,
     /// Reads the clock; tests may shift it.
     pub clock: fn() -> Now,
 }
@@ -112,6 +120,7 @@ struct Driver {
     desks: HashMap<AgentId, watch::Sender<Arc<DeskUpdate>>>,
     flows: HashMap<u64, SocketFlow>,
     next_flow: u64,
+    streams: Streams,
 }
 
 type CommandResult = Result<Arc<DeskUpdate>, Problem>;
@@ -124,6 +133,7 @@ struct SocketFlow {
 enum Wake {
     Request(Option<Request>),
     Datagram(Datagram),
+    Stream(StreamFact),
     Store(u64, Result<Fact, StoreError>),
     Media(MediaFact),
     Timer,
@@ -138,7 +148,8 @@ impl Driver {
             next_reply: 1,
             desks: HashMap::new(),
             flows: HashMap::new(),
-            next_flow: UDP_FLOW + 1,
+            next_flow: WEBSOCKETS_FIRST,
+            streams: Streams::default(),
         }
     }
 
@@ -147,6 +158,11 @@ impl Driver {
         loop {
             let wake = self.wait(&mut inbox).await;
             let now = (self.parts.clock)();
+            self.parts.switch.note_load(Load {
+                queued: self.parts.sip.datagrams.len(),
+                queued_max: self.parts.sip.datagrams.max_capacity(),
+                late_ms: 0,
+            });
             if let Some(stopped) = self.take(now, wake) {
                 return self.stop(now, stopped, &mut inbox).await;
             }
@@ -186,7 +202,8 @@ impl Driver {
             biased;
             Some((id, fact)) = self.parts.store_facts.recv() => Wake::Store(id, fact),
             Some(fact) = self.parts.media_facts.recv() => Wake::Media(fact),
-            Some(datagram) = self.parts.datagrams.recv() => Wake::Datagram(datagram),
+            Some(datagram) = self.parts.sip.datagrams.recv() => Wake::Datagram(datagram),
+            Some(fact) = self.parts.sip.stream_facts.recv() => Wake::Stream(fact),
             request = inbox.recv() => Wake::Request(request),
             () = timer => Wake::Timer,
         }
@@ -200,8 +217,11 @@ impl Driver {
         if let Ok(fact) = self.parts.media_facts.try_recv() {
             return Some(Wake::Media(fact));
         }
-        if let Ok(datagram) = self.parts.datagrams.try_recv() {
+        if let Ok(datagram) = self.parts.sip.datagrams.try_recv() {
             return Some(Wake::Datagram(datagram));
+        }
+        if let Ok(fact) = self.parts.sip.stream_facts.try_recv() {
+            return Some(Wake::Stream(fact));
         }
         inbox
             .try_recv()
@@ -214,22 +234,8 @@ impl Driver {
         match wake {
             Wake::Store(id, fact) => self.parts.switch.handle(now, Input::Store { id, fact }),
             Wake::Media(fact) => self.parts.switch.handle(now, Input::Media(fact)),
-            Wake::Datagram(Datagram { remote, bytes }) => {
-                let local = self.parts.udp.local_addr();
-                let flow = Flow {
-                    id: UDP_FLOW,
-                    transport: Transport::Udp,
-                    local,
-                    remote,
-                };
-                self.parts.switch.handle(
-                    now,
-                    Input::Sip {
-                        flow,
-                        bytes: bytes.to_vec(),
-                    },
-                );
-            }
+            Wake::Datagram(datagram) => self.take_datagram(now, &datagram),
+            Wake::Stream(fact) => self.take_stream(now, fact),
             Wake::Request(Some(Request::Shutdown { reply })) => return Some(Some(reply)),
             Wake::Request(Some(request)) => self.request(now, request),
             Wake::Request(None) => return Some(None),
@@ -237,6 +243,34 @@ impl Driver {
         }
         self.carry_out(now);
         None
+    }
+
+    fn take_datagram(&mut self, now: Now, datagram: &Datagram) {
+        let Some(socket) = self.parts.sip.udp(datagram.socket) else {
+            return;
+        };
+        let (bound, bytes) = (socket.local_addr(), datagram.bytes.to_vec());
+        let flow = self
+            .parts
+            .ways
+            .heard(datagram.socket, bound, datagram.remote);
+        self.parts.tap.message(now, Way::In, &flow, &bytes);
+        self.parts.switch.handle(now, Input::Sip { flow, bytes });
+    }
+
+    fn take_stream(&mut self, now: Now, fact: StreamFact) {
+        let (flow, life) = (fact.flow.id, fact.life);
+        let Some(taken) = self.streams.take(fact) else {
+            return;
+        };
+        if let Input::Sip { flow, bytes } = &taken.input {
+            self.parts.tap.message(now, Way::In, flow, bytes);
+        }
+        self.parts.switch.handle(now, taken.input);
+        self.carry_out(now);
+        if taken.ends && self.streams.end(flow, life) {
+            self.parts.switch.handle(now, Input::SipClosed { flow });
+        }
     }
 
     fn request(&mut self, now: Now, request: Request) {
@@ -289,6 +323,7 @@ impl Driver {
             Request::SipReceived { flow, bytes } => {
                 if let Some(socket) = self.flows.get(&flow) {
                     let flow = socket.flow;
+                    self.parts.tap.message(now, Way::In, &flow, &bytes);
                     switch.handle(
                         now,
                         Input::Sip {
@@ -314,7 +349,11 @@ impl Driver {
                 );
             }
             Request::Snapshot { reply } => {
-                let _ = reply.send(switch.snapshot());
+                let mut snapshot = switch.snapshot();
+                snapshot["tap"] = self.parts.tap.snapshot();
+                snapshot["queues"] = self.queues();
+                snapshot["sip_connections"] = told(self.parts.sip.streams.counts());
+                let _ = reply.send(snapshot);
             }
             Request::TrunkSnapshot { reply } => {
                 let _ = reply.send(switch.trunk_snapshot());
@@ -331,16 +370,44 @@ impl Driver {
                 };
                 switch.handle(now, resolved);
             }
+            Request::Registrations { reply } => {
+                let _ = reply.send(switch.registrations(now));
+            }
+            Request::Reload { config, reply } => {
+                switch.handle(now, Input::Reload(config));
+                let _ = reply.send(switch.leaving().cloned().collect());
+            }
+            Request::HangUp { call, reply } => {
+                let _ = reply.send(switch.has_call(call));
+                switch.handle(now, Input::HangUp { call });
+            }
+            Request::Trace { reply } => {
+                let _ = reply.send(self.parts.tap.listen());
+            }
             Request::Drain => switch.handle(now, Input::Drain),
             // Handled where the loop can be left.
             Request::Shutdown { .. } => {}
         }
     }
 
+    /// How much waits for the loop, for `/metrics`.
+    fn queues(&self) -> serde_json::Value {
+        let sip = &self.parts.sip;
+        serde_json::json!({
+            "requests": self.own.waiting(),
+            "datagrams": sip.datagrams.len(),
+            "datagrams_dropped": sip.udp.iter().map(SipUdp::dropped).sum::<u64>(),
+            "stream_facts": sip.stream_facts.len(),
+            "store_facts": self.parts.store_facts.len(),
+            "media_facts": self.parts.media_facts.len(),
+            "sip_sockets": self.flows.len(),
+        })
+    }
+
     fn open_flow(
         &mut self,
         now: Now,
-        agent: AgentId,
+        agent: Option<AgentId>,
         local: SocketAddr,
         remote: SocketAddr,
         secure: bool,
@@ -360,9 +427,10 @@ impl Driver {
             remote,
         };
         self.flows.insert(id, SocketFlow { flow, outgoing });
-        self.parts
-            .switch
-            .handle(now, Input::SipOpened { flow: id, agent });
+        if let Some(agent) = agent {
+            let opened = Input::SipOpened { flow: id, agent };
+            self.parts.switch.handle(now, opened);
+        }
         SipSocket {
             flow: id,
             outgoing: receiver,
@@ -379,6 +447,10 @@ impl Driver {
         while let Some(output) = self.parts.switch.poll_output() {
             match output {
                 Output::Sip { flow, bytes } => self.send_sip(now, &flow, bytes),
+                Output::SipConnect { flow, server_name } => {
+                    let opened = self.parts.sip.streams.open(flow, server_name);
+                    self.streams.opened(flow, opened);
+                }
                 Output::Media(command) => self.send_media(command),
                 Output::Store { id, command } => self.write(now, id, command),
                 Output::Desk { agent, update } => self.show(agent, update),
@@ -416,8 +488,13 @@ impl Driver {
     }
 
     fn send_sip(&mut self, now: Now, flow: &Flow, bytes: Vec<u8>) {
+        self.parts.tap.message(now, Way::Out, flow, &bytes);
         let sent = match flow.transport {
-            Transport::Udp => self.parts.udp.try_send_to(&bytes, flow.remote).is_ok(),
+            Transport::Udp => {
+                let socket = self.parts.sip.udp(flow.id);
+                socket.is_some_and(|socket| socket.try_send_to(&bytes, flow.remote).is_ok())
+            }
+            Transport::Tcp | Transport::Tls => self.streams.send(flow.id, bytes),
             Transport::Ws | Transport::Wss => self
                 .flows
                 .get(&flow.id)
@@ -426,16 +503,20 @@ impl Driver {
         if sent {
             return;
         }
+        let id = flow.id;
         match flow.transport {
             Transport::Udp => {
-                let failed = Input::SipSendFailed {
-                    flow: flow.id,
-                    remote: flow.remote,
-                };
+                let remote = flow.remote;
+                let failed = Input::SipSendFailed { flow: id, remote };
                 self.parts.switch.handle(now, failed);
             }
+            // A peer that does not read is gone; so is its connection.
+            Transport::Tcp | Transport::Tls => {
+                self.streams.drop_flow(id);
+                self.parts.switch.handle(now, Input::SipClosed { flow: id });
+            }
             // A page that does not read is gone; dropping the sender closes its socket.
-            Transport::Ws | Transport::Wss => self.close_flow(now, flow.id),
+            Transport::Ws | Transport::Wss => self.close_flow(now, id),
         }
     }
 
@@ -503,6 +584,19 @@ impl Driver {
             let _ = told.send(());
         }
     }
+}
+
+/// Connections for people; never read back.
+fn told(counts: StreamCounts) -> serde_json::Value {
+    serde_json::json!({
+        "open": counts.open,
+        "accepted": counts.accepted,
+        "refused": counts.refused,
+        "opened": counts.opened,
+        "open_failed": counts.open_failed,
+        "timed_out": counts.timed_out,
+        "broken": counts.broken,
+    })
 }
 
 /// The leg a command is about; a recording is kept where its customer's leg runs.

@@ -51,6 +51,17 @@ impl Switch {
         Ok(())
     }
 
+    /// From `foredial ctl hangup`: as if the agent had hung up.
+    pub(super) fn hang_up_by_admin(&mut self, now: Now, call: CallId) {
+        let Some(agent) = self.calls.get(&call).map(|call| call.agent.clone()) else {
+            return;
+        };
+        if self.live_call(&agent).is_some_and(|live| live.id == call) {
+            // A call that has just ended by itself is as good.
+            let _ = self.agent_hangs_up(now, &agent);
+        }
+    }
+
     /// Ends the far leg from our side, whatever state it is in, with the result as judged here.
     pub(super) fn hang_up_customer(
         &mut self,

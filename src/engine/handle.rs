@@ -3,7 +3,9 @@
 //! Every function may be called from any task. None of them blocks the loop: it answers through
 //! oneshots and watches. When the loop is gone, commands answer 503 and streams end.
 
-use crate::id::{AgentId, TrunkId};
+use super::resolved::EngineConfig;
+use super::tap::Listening;
+use crate::id::{AgentId, CallId, TrunkId};
 use crate::trunk::{Answer, Place};
 use bytes::Bytes;
 use std::net::SocketAddr;
@@ -106,7 +108,8 @@ pub enum Input {
         present: bool,
     },
     SipOpen {
-        agent: AgentId,
+        /// `None` where nobody has to sign in: trusted with nothing.
+        agent: Option<AgentId>,
         local: SocketAddr,
         remote: SocketAddr,
         secure: bool,
@@ -137,6 +140,20 @@ pub enum Input {
         place: Place,
         answer: Result<Answer, String>,
     },
+    Registrations {
+        reply: oneshot::Sender<EngineSnapshot>,
+    },
+    Reload {
+        config: Box<EngineConfig>,
+        reply: oneshot::Sender<Vec<AgentId>>,
+    },
+    HangUp {
+        call: CallId,
+        reply: oneshot::Sender<bool>,
+    },
+    Trace {
+        reply: oneshot::Sender<Listening>,
+    },
     Drain,
     Shutdown {
         reply: oneshot::Sender<()>,
@@ -154,6 +171,12 @@ impl Handle {
     pub fn new(depth_inputs: usize) -> (Handle, mpsc::Receiver<Input>) {
         let (inputs, outputs) = mpsc::channel(depth_inputs);
         (Handle { inputs }, outputs)
+    }
+
+    /// How many requests wait for the loop.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inputs.max_capacity() - self.inputs.capacity()
     }
 
     /// Asks for `command`; a full queue refuses new work at once instead of waiting.
@@ -202,10 +225,10 @@ impl Handle {
             .await;
     }
 
-    /// A SIP WebSocket opened by a signed-in agent. `None` when the loop is gone.
+    /// A SIP WebSocket, of a signed-in agent if there is one. `None` when the loop is gone.
     pub async fn sip_open(
         &self,
-        agent: AgentId,
+        agent: Option<AgentId>,
         local: SocketAddr,
         remote: SocketAddr,
         secure: bool,
@@ -264,6 +287,40 @@ impl Handle {
             answer,
         };
         let _ = self.inputs.send(resolved).await;
+    }
+
+    /// Which phones are registered where. `null` when the loop is gone.
+    pub async fn registrations(&self) -> EngineSnapshot {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.inputs.send(Input::Registrations { reply }).await;
+        match asked {
+            Ok(()) => answer.await.unwrap_or(EngineSnapshot::Null),
+            Err(_) => EngineSnapshot::Null,
+        }
+    }
+
+    /// Takes over trunks, phones, agents and campaigns. Answers with the agents who are
+    /// configured no more but still have a card or a call; `None` when the loop is gone.
+    pub async fn reload(&self, config: EngineConfig) -> Option<Vec<AgentId>> {
+        let (reply, answer) = oneshot::channel();
+        let config = Box::new(config);
+        let reload = Input::Reload { config, reply };
+        self.inputs.send(reload).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Ends a call. `false` when there is none by this id.
+    pub async fn hang_up(&self, call: CallId) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.inputs.send(Input::HangUp { call, reply }).await;
+        asked.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// SIP messages that have passed, and those that will. `None` when the loop is gone.
+    pub async fn trace(&self) -> Option<Listening> {
+        let (reply, answer) = oneshot::channel();
+        self.inputs.send(Input::Trace { reply }).await.ok()?;
+        answer.await.ok()
     }
 
     /// No new cards and no new dials; calls go on to their end.

@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ways::Ways;
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
+use crate::route::Plan;
 use crate::sdp::Codec;
-use crate::sip::{Credentials, EndpointConfig, Flow};
+use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret};
+use crate::trunk::fraud::FraudRules;
 use crate::trunk::{Block, Identity, NumberRule, Place, Terms};
 
 /// A text in both of the pages' languages.
@@ -20,6 +23,8 @@ pub struct EngineConfig {
     pub endpoint: EndpointConfig,
     /// The UDP socket that trunks are reached through.
     pub trunk_flow: Flow,
+    /// Every UDP socket, and which of our addresses leads to whom.
+    pub ways: Ways,
     /// The address written into SDP toward trunks.
     pub media_address: IpAddr,
     /// First and last RTP port; even ones are used, the next odd one is the leg's RTCP.
@@ -28,10 +33,16 @@ pub struct EngineConfig {
     pub trunks: BTreeMap<TrunkId, Trunk>,
     /// DNS servers; none is those of the system.
     pub resolvers: Vec<SocketAddr>,
-    /// Desk phones that may register: user and password.
-    pub phones: Vec<(String, String)>,
+    /// Where calls go that no agent has dialled.
+    pub plan: Plan,
+    /// Addresses whose calls are taken without a password.
+    pub permit: Vec<IpAddr>,
+    /// Desk phones that may register.
+    pub phones: Vec<Phone>,
     pub agents: BTreeMap<AgentId, AgentProfile>,
     pub campaigns: BTreeMap<CampaignId, Arc<Campaign>>,
+    /// What phones may do outside.
+    pub fraud: FraudRules,
     /// Names this run of the process to pages.
     pub epoch: String,
     pub seed: u64,
@@ -53,6 +64,8 @@ pub struct Limits {
     pub expire_every: Duration,
     /// A failed write of an outcome is tried again after this.
     pub write_again: Duration,
+    /// Calls through us at once; the next is asked to come later.
+    pub through_calls_max: usize,
 }
 
 impl Default for Limits {
@@ -64,8 +77,17 @@ impl Default for Limits {
             ask_again: Duration::from_secs(10),
             expire_every: Duration::from_secs(30),
             write_again: Duration::from_secs(1),
+            through_calls_max: 10_000,
         }
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phone {
+    pub user: String,
+    pub secret: Secret,
+    /// What it is challenged with, first choice first.
+    pub order: Vec<Algorithm>,
 }
 
 #[derive(Clone, Debug)]
@@ -157,13 +179,5 @@ impl Trunk {
     /// What is called on this trunk for an E.164 number.
     pub fn request_uri(&self, e164: &str) -> String {
         format!("sip:{}@{}", self.number.write(e164), self.domain)
-    }
-
-    /// The way to one of its servers through `socket`.
-    pub fn flow(&self, socket: &Flow, server: SocketAddr) -> Flow {
-        Flow {
-            remote: server,
-            ..*socket
-        }
     }
 }

@@ -25,7 +25,10 @@ impl Switch {
                 }
             };
             match known {
-                Some(far_leg) => self.sip.end_orphan(now, far_leg),
+                Some(far_leg) => {
+                    let far_leg = self.reconnected(far_leg);
+                    self.sip.end_orphan(now, far_leg);
+                }
                 None => {
                     tracing::error!(attempt = %orphan.attempt, "its dialog cannot be read back")
                 }
@@ -51,6 +54,18 @@ impl Switch {
             self.card_back(now, reservation, State::WrapUp { deadline });
         }
         self.settle(now);
+    }
+
+    /// The earlier process took its connections with it.
+    fn reconnected(&mut self, mut far_leg: Orphan) -> Orphan {
+        let flow = match &mut far_leg {
+            Orphan::Unanswered(plan) => &mut plan.flow,
+            Orphan::Answered(dialog) => &mut dialog.flow,
+        };
+        if flow.transport.is_stream() {
+            *flow = self.connection(flow.transport, flow.remote, None);
+        }
+        far_leg
     }
 
     fn card_back(&mut self, now: Now, reservation: Reservation, state: State) {

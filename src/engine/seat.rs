@@ -8,12 +8,17 @@ use crate::agent::seat::Seat;
 use crate::id::{AgentId, LegId};
 use crate::media::g711::Law;
 use crate::now::Now;
-use crate::sip::{Body, SessionId};
+use crate::sip::{Body, Flow, SessionId, Transport};
 
 /// What the page calls to take its seat.
 const SEAT_USER: &str = "seat";
 
 impl Switch {
+    /// Whether this is a page that wants its seat, and no call through us.
+    pub(super) fn is_seat(&self, flow: &Flow, called: &str) -> bool {
+        called == SEAT_USER && matches!(flow.transport, Transport::Ws | Transport::Wss)
+    }
+
     /// A signed-in page calls its seat. A seat still held by an older session is taken over:
     /// the newest page is where the agent sits.
     pub(super) fn seat_invited(
@@ -181,6 +186,11 @@ impl Switch {
         {
             desk.seat.lose(now.instant, grace);
         }
+    }
+
+    /// The seat of an agent who is gone for good.
+    pub(super) fn give_seat_back(&mut self, now: Now, agent: &AgentId) {
+        self.release_seat_leg(now, agent);
     }
 
     /// Lets go of the seat's leg and session, if any, without judging why.

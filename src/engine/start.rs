@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::driver::{Engine, FetchCrm, Parts, StoreFacts, clock};
+use super::driver::{Engine, FetchCrm, Parts, StoreFacts, UDP_FLOW, clock};
 use super::handle::Handle;
 use super::media_worker::{
     MediaFact, MediaWorker, MediaWorkerHandle, REPORT_EVERY, STALL_AFTER, WorkerConfig,
@@ -16,11 +16,13 @@ use super::media_worker::{
 use super::recorder::{Recorder, repair, sha256};
 use super::resolved::EngineConfig;
 use super::switch::Switch;
+use super::tap::Tap;
 use crate::id::AttemptId;
 use crate::media::music::default_hold;
 use crate::media::tone::of_country;
+use crate::net::SipSockets;
 use crate::net::dns::Dns;
-use crate::net::udp::{Datagram, SipUdp};
+use crate::net::udp::SipUdp;
 use crate::store::fact::Recovered;
 use crate::store::{Command, Fact, Store, StoreError, StoreHandle};
 
@@ -42,9 +44,10 @@ pub struct Start {
     pub music: Option<Vec<i16>>,
     /// Whose ringback agents hear: an ISO 3166 code.
     pub country: String,
-    pub udp: SipUdp,
-    pub datagrams: mpsc::Receiver<Datagram>,
+    pub sip: SipSockets,
     pub fetch_crm: FetchCrm,
+    /// Every SIP message passes it.
+    pub tap: Tap,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -88,20 +91,23 @@ impl Start {
         });
         let recorder = Recorder::start(facts.clone()).map_err(StartError::Thread)?;
         let workers = self.workers(&recorder, &facts)?;
-        let with_v6 = self.udp.local_addr().is_ipv6();
+        let ways = self.config.ways.clone();
+        let with_v6 = ways.reach_v6();
         let resolver = Dns::new(&self.config.resolvers, with_v6);
         let mut switch = Switch::new(clock(), self.config, workers.len());
         switch.restore(clock(), recovered);
+        switch.watch_flood(self.sip.udp(UDP_FLOW).and_then(SipUdp::flood));
         let engine = Engine::start(Parts {
             switch,
-            udp: self.udp,
-            datagrams: self.datagrams,
+            sip: self.sip,
+            ways,
             store: store.handle(),
             store_facts,
             workers: workers.iter().map(MediaWorkerHandle::commander).collect(),
             media_facts,
             fetch_crm: self.fetch_crm,
             resolver: resolver.map_err(|error| error.to_string()),
+            tap: self.tap,
             clock,
         })
         .map_err(StartError::Thread)?;

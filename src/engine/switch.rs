@@ -5,25 +5,31 @@
 //! (trunk legs), `writes` (what the store answers), `timers`, `desk` (what pages are shown).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::call::Call;
+use super::connections::{Connections, is_connection};
 use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
+use super::security;
+use super::through::{Arrived, Throughs};
 use super::trunks::{self, Trunks};
 use super::writes::Write;
 use crate::id::{AgentId, CallId, LegId, TrunkId};
+use crate::net::flood::Flood;
 use crate::net::port_pool::{PortPool, QUARANTINE};
 use crate::now::Now;
-use crate::sip::{self, Algorithm, Endpoint, Flow, Secret, SessionId, SipEvent};
+use crate::sip::{self, Endpoint, Flow, SessionId, SipEvent};
 use crate::stats::live::Totals;
 use crate::store;
+use crate::trunk::fraud::Fraud;
 use crate::trunk::{Answer, Place};
 
 /// Names a command whose sender waits for an answer.
@@ -40,6 +46,15 @@ pub enum Input {
     SipOpened {
         flow: u64,
         agent: AgentId,
+    },
+    /// A TCP or TLS connection is up, opened by the peer or by us.
+    SipConnected {
+        flow: Flow,
+    },
+    /// A connection has lost its framing; it is closed after this.
+    SipBroken {
+        flow: Flow,
+        broken: sip::Broken,
     },
     SipClosed {
         flow: u64,
@@ -74,6 +89,12 @@ pub enum Input {
         place: Place,
         answer: Result<Answer, String>,
     },
+    /// A new configuration; calls that are up keep what they have.
+    Reload(Box<EngineConfig>),
+    /// A person on this machine ends a call.
+    HangUp {
+        call: CallId,
+    },
     Drain,
     /// End everything that is up, properly.
     Shutdown,
@@ -84,6 +105,11 @@ pub enum Output {
     Sip {
         flow: Flow,
         bytes: Vec<u8>,
+    },
+    /// Open a TCP or TLS connection; what is sent on the flow waits for it.
+    SipConnect {
+        flow: Flow,
+        server_name: Option<String>,
     },
     Media(MediaCommand),
     Store {
@@ -111,6 +137,7 @@ pub enum Output {
 pub(super) enum SessionOf {
     Seat(AgentId),
     Customer(CallId),
+    Through(CallId),
 }
 
 /// Whose leg it is, as media facts name it.
@@ -118,6 +145,7 @@ pub(super) enum SessionOf {
 pub(super) enum LegOf {
     Seat(AgentId),
     Customer(CallId),
+    Through(CallId),
 }
 
 pub struct Switch {
@@ -127,6 +155,7 @@ pub struct Switch {
     pub(super) calls: HashMap<CallId, Call>,
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
+    pub(super) through: Throughs,
     /// Seat legs whose INVITE has been accepted.
     pub(super) accepted_seats: HashSet<LegId>,
     pub(super) ports: PortPool,
@@ -136,10 +165,14 @@ pub struct Switch {
     pub(super) counters: Counters,
     pub(super) rng: StdRng,
     pub(super) draining: bool,
+    pub(super) connections: Connections,
     next_write: u64,
     next_leg: u64,
     workers: u64,
     pub(super) trunks: Trunks,
+    pub(super) flood: Option<Arc<Flood>>,
+    pub(super) fraud: Fraud,
+    pub(super) fraud_refused: u64,
     /// When leases are looked through next.
     pub(super) expire_at: Instant,
     /// Answers to commands; they leave after the desks they are about.
@@ -169,10 +202,11 @@ impl Switch {
         for trunk in config.trunks.values() {
             trunks::permit(&mut sip, trunk);
         }
-        for (user, password) in &config.phones {
-            let secret = Secret::Password(password.clone());
-            let order = vec![Algorithm::Sha256, Algorithm::Md5];
-            sip.set_phone(user.clone(), secret, order);
+        for ip in &config.permit {
+            sip.permit_source(*ip, false);
+        }
+        for phone in config.phones.iter().cloned() {
+            sip.set_phone(phone.user, phone.secret, phone.order);
         }
         let desks = config
             .agents
@@ -186,6 +220,7 @@ impl Switch {
             sip,
             desks,
             calls: HashMap::new(),
+            through: Throughs::default(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),
@@ -193,10 +228,14 @@ impl Switch {
             counters: Counters::default(),
             rng,
             draining: false,
+            connections: Connections::default(),
             next_write: 1,
             next_leg: 1,
             workers: workers.max(1) as u64,
             trunks,
+            flood: None,
+            fraud: Fraud::new(config.fraud.clone()),
+            fraud_refused: 0,
             expire_at: now.instant + config.limits.expire_every,
             replies: Vec::new(),
             out: VecDeque::new(),
@@ -208,10 +247,16 @@ impl Switch {
         match input {
             Input::Sip { flow, bytes } => {
                 self.admit_sender(flow.remote.ip());
+                let flow = self.heard_on(flow, &bytes);
                 self.sip.handle_received(now, &flow, &bytes);
             }
             Input::SipOpened { flow, agent } => {
                 self.sip.trust_flow(flow, agent.as_str().to_owned());
+            }
+            Input::SipConnected { flow } => self.connected(&flow),
+            Input::SipBroken { flow, broken } => self.broken(now, &flow, &broken),
+            Input::SipClosed { flow } if is_connection(flow) => {
+                self.connection_closed(now, flow);
             }
             Input::SipClosed { flow } => {
                 self.sip.handle_flow_closed(now, flow);
@@ -240,10 +285,22 @@ impl Switch {
                 place,
                 answer,
             } => self.place_resolved(now, &trunk, &place, answer),
+            Input::Reload(config) => self.reload(now, *config),
+            Input::HangUp { call } => self.hang_up_by_admin(now, call),
             Input::Drain => self.drain(),
             Input::Shutdown => self.end_everything(now),
         }
         self.settle(now);
+    }
+
+    /// How full the queue in front of us is.
+    pub fn note_load(&mut self, load: sip::guard::Load) {
+        self.sip.note_load(load);
+    }
+
+    /// Whose counts are shown with ours.
+    pub fn watch_flood(&mut self, flood: Option<Arc<Flood>>) {
+        self.flood = flood;
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -255,11 +312,15 @@ impl Switch {
         while let Some(output) = self.sip.poll_output() {
             match output {
                 sip::Output::Send { flow, bytes } => {
-                    self.out.push_back(Output::Sip { flow, bytes })
+                    let flow = self.live_way(flow);
+                    if let Some((flow, bytes)) = self.sized(now, flow, bytes) {
+                        self.out.push_back(Output::Sip { flow, bytes });
+                    }
                 }
                 sip::Output::Event(event) => self.sip_event(now, event),
             }
         }
+        self.clear_left_desks(now);
         self.show_desks(now);
         self.out.extend(self.replies.drain(..));
     }
@@ -270,15 +331,39 @@ impl Switch {
             flow,
             user,
             request_uri,
+            from,
+            headers,
             body,
+            replaces,
             ..
         } = event
         {
-            return self.seat_invited(now, session, flow.id, user, &user_part(&request_uri), body);
+            let called = user_part(&request_uri);
+            if replaces.is_some() {
+                // Nobody here takes over a call yet.
+                return self.sip.reject(now, session, 603, None, Vec::new());
+            }
+            if self.is_seat(&flow, &called) {
+                return self.seat_invited(now, session, flow.id, user, &called, body);
+            }
+            return self.through_invited(
+                now,
+                Arrived {
+                    session,
+                    flow,
+                    user,
+                    request_uri,
+                    from,
+                    headers,
+                    body,
+                },
+            );
         }
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
+            SipEvent::Security(note) => security::log(note),
+            SipEvent::Refer { session, .. } => return self.sip.answer_refer(now, *session, false),
             SipEvent::Registered {
                 flow, expires_s, ..
             } => {
@@ -291,6 +376,7 @@ impl Switch {
         };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Through(call)) => self.through_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
@@ -303,6 +389,9 @@ impl Switch {
     }
 
     fn media_fact(&mut self, now: Now, fact: MediaFact) {
+        let Some(fact) = self.through_media(now, fact) else {
+            return;
+        };
         match fact {
             MediaFact::BrowserAnswer { leg, sdp } => self.seat_answered(now, leg, sdp),
             MediaFact::BrowserRefused { leg, reason } => self.seat_refused(now, leg, &reason),
@@ -367,6 +456,7 @@ impl Switch {
         let sip = self.sip.snapshot();
         self.writes.is_empty()
             && self.write_again.is_empty()
+            && self.through.is_quiet()
             && sip.transactions == sip::Counts::default()
             && !self.calls.values().any(Call::is_recording)
     }
@@ -385,8 +475,10 @@ impl Switch {
         serde_json::json!({
             "agents": self.desks.iter().map(|(id, desk)| serde_json::json!({
                 "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
+                "leaving": !self.config.agents.contains_key(id),
             })).collect::<Vec<_>>(),
             "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
+            "through": self.through.snapshot(),
             "sip": {
                 "sessions": sip.sessions,
                 "dialogs": sip.dialogs,
@@ -398,6 +490,8 @@ impl Switch {
             "rtp_ports_in_use": self.ports.counts().in_use,
             "writes_pending": self.writes.len() + self.write_again.len(),
             "draining": self.draining,
+            "sip_refusals": super::figures::refusals(&sip.counters),
+            "security": self.security_counters(),
             "counters": {
                 "dials": self.counters.dials,
                 "denied": self.counters.denied,
@@ -431,11 +525,20 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
         | SipEvent::Confirmed { session, .. }
         | SipEvent::Reoffer { session, .. }
         | SipEvent::ReofferAnswered { session, .. }
+        | SipEvent::Refreshed { session, .. }
+        | SipEvent::EarlyOffer { session, .. }
+        | SipEvent::EarlyAnswer { session, .. }
+        | SipEvent::Redirected { session, .. }
+        | SipEvent::Info { session, .. }
+        | SipEvent::Refer { session, .. }
+        | SipEvent::ReferAnswered { session, .. }
+        | SipEvent::ReferProgress { session, .. }
         | SipEvent::Ended { session, .. } => Some(*session),
         SipEvent::Registered { .. }
         | SipEvent::Unregistered { .. }
         | SipEvent::Pong { .. }
-        | SipEvent::OrphanEnded { .. } => None,
+        | SipEvent::OrphanEnded { .. }
+        | SipEvent::Security(_) => None,
     }
 }
 

@@ -42,6 +42,7 @@ impl Switch {
             .chain(expire)
             .chain(calls)
             .chain(writes)
+            .chain(self.through.poll_timeout())
             .chain(sip)
             .chain(self.trunks.poll_timeout())
             .min_by_key(|(at, _)| *at)
@@ -62,6 +63,7 @@ impl Switch {
         }
         self.trunks_timeout(now);
         self.ring_limits(now);
+        self.through_timeout(now);
         self.expire_leases(now);
         self.write_again(now);
         self.settle(now);
@@ -167,7 +169,7 @@ impl Switch {
     }
 
     /// No page for the whole grace: the card goes back uncounted, the agent is signed out.
-    fn deserted(&mut self, now: Now, agent: &AgentId) {
+    pub(super) fn deserted(&mut self, now: Now, agent: &AgentId) {
         let Some(desk) = self.desk(agent) else { return };
         desk.deserted_since = None;
         desk.agent.log_out(now.utc);
@@ -281,6 +283,7 @@ impl Switch {
                 store::EndedBy::System,
             );
         }
+        self.end_throughs(now);
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.sip.hang_up(now, session, Some("SIP;text=\"stopped\""));
         }

@@ -40,6 +40,8 @@ pub(super) struct Ways {
     last_at: Instant,
     /// Why a trunk was passed over.
     pub full: Option<Full>,
+    /// An emergency: no limit holds.
+    anyway: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +53,7 @@ struct Open {
 
 impl Ways {
     /// How long silence is borne on the way just taken, when the last one of all bears `last`.
-    fn patience(&self, now: Now, last: Duration) -> Duration {
+    pub(super) fn patience(&self, now: Now, last: Duration) -> Duration {
         let Ok(after @ 1..) = u32::try_from(self.open.len()) else {
             return last;
         };
@@ -67,14 +69,19 @@ impl Ways {
 
 impl Switch {
     /// Every server of these routes, best first: in the order of the routes and of each trunk's
-    /// own; those that are down after all that are up.
-    pub(super) fn open_ways(&mut self, now: Now, routes: &[Route]) -> Ways {
+    /// own; those that are down after all that are up. With `anyway` no limit holds and a wish to
+    /// be left alone is none.
+    pub(super) fn open_ways(&mut self, now: Now, routes: &[Route], anyway: bool) -> Ways {
         let (mut open, mut down) = (VecDeque::new(), Vec::new());
         for route in routes {
             let Some(carrier) = self.trunks.carriers.get_mut(&route.trunk) else {
                 continue;
             };
-            for (server, is_up) in carrier.order(now.instant) {
+            let order = match anyway {
+                true => carrier.order_anyway(),
+                false => carrier.order(now.instant),
+            };
+            for (server, is_up) in order {
                 let one = Open {
                     trunk: route.trunk.clone(),
                     caller_id: route.caller_id.clone(),
@@ -92,6 +99,7 @@ impl Switch {
             open,
             last_at: now.instant + SILENCE,
             full: None,
+            anyway,
         }
     }
 
@@ -109,6 +117,8 @@ impl Switch {
             };
             let same = left.filter(|way| way.trunk == open.trunk);
             let taken = match same {
+                Some(way) if ways.anyway => Ok(way.slot),
+                None if ways.anyway => Ok(carrier.take_anyway()),
                 Some(way) => carrier.take_invite(now.instant).map(|()| way.slot),
                 None => carrier.take(now.instant),
             };
@@ -140,11 +150,11 @@ impl Switch {
 
     /// Fixes the INVITE to an E.164 number on this way, so that it can be stored first.
     pub(super) fn plan_way(&mut self, way: &Way, number: &str) -> Option<InvitePlan> {
+        let flow = self.udp_flow(way.server);
         let trunk = self.config.trunks.get(&way.trunk)?;
         let called = trunk.request_uri(number);
         let caller = trunk.number.write(&way.caller_id);
         let from = trunk.identity.outgoing(&caller, &trunk.domain).from;
-        let flow = trunk.flow(&self.config.trunk_flow, way.server);
         let to = NameAddr::new(None, &called);
         Some(self.sip.plan_invite(&called, from, to, &flow))
     }
@@ -166,12 +176,16 @@ impl Switch {
             credentials = trunk.credentials.clone();
             answer = Some(ways.patience(now, trunk.invite_timeout));
         }
-        if let Some(carrier) = self.trunks.carriers.get_mut(&way.trunk) {
-            carrier.invited();
-        }
+        self.way_invited(way);
         let timers = InviteTimers { answer };
         self.sip
             .invite(now, plan, headers, body, credentials, timers)
+    }
+
+    pub(super) fn way_invited(&mut self, way: &Way) {
+        if let Some(carrier) = self.trunks.carriers.get_mut(&way.trunk) {
+            carrier.invited();
+        }
     }
 
     /// The server speaks for itself: a provisional answer.

@@ -14,7 +14,7 @@ use super::switch::{Output, Switch};
 use crate::id::TrunkId;
 use crate::now::Now;
 use crate::sip::{Endpoint, PingId};
-use crate::trunk::{Answer, Ask, Carrier, Place, Turn};
+use crate::trunk::{Answer, Ask, Carrier, Place, Terms, Turn};
 
 /// Addresses out of `allow_from` that are remembered.
 const ADMITTED_MAX: usize = 65_536;
@@ -40,6 +40,13 @@ impl Trunks {
             pings: HashMap::new(),
             seen: now.instant,
         }
+    }
+
+    /// Every address a trunk has been told or heard to have.
+    fn sources(&self) -> HashSet<IpAddr> {
+        let servers = self.carriers.values().flat_map(Carrier::addresses);
+        let servers = servers.map(|server| server.ip());
+        servers.chain(self.admitted.iter().copied()).collect()
     }
 
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
@@ -106,10 +113,10 @@ impl Switch {
     }
 
     fn ping_server(&mut self, now: Now, id: &TrunkId, server: SocketAddr) {
+        let flow = self.udp_flow(server);
         let Some(trunk) = self.config.trunks.get(id) else {
             return;
         };
-        let flow = trunk.flow(&self.config.trunk_flow, server);
         let ping = self
             .sip
             .options(now, &format!("sip:{}", trunk.domain), &flow);
@@ -133,18 +140,75 @@ impl Switch {
         place: &Place,
         answer: Result<Answer, String>,
     ) {
-        match &answer {
-            Ok(answer) => {
-                for target in &answer.targets {
-                    self.sip.permit_source(target.address.ip(), false);
-                }
-            }
-            Err(why) => tracing::warn!(trunk = %id, %place, why, "look-up failed"),
+        if let Err(why) = &answer {
+            tracing::warn!(trunk = %id, %place, why, "look-up failed");
         }
+        let before = self.trunks.sources();
         if let Some(carrier) = self.trunks.carriers.get_mut(id) {
             carrier.resolved(now.instant, place, answer);
         }
+        self.permit_anew(&before);
         self.follow_carriers(now);
+    }
+
+    /// New terms, while calls go on. A trunk that is no more takes no further call, and is kept
+    /// until the calls on it have ended.
+    pub(super) fn reload_trunks(&mut self, now: Now, new: &BTreeMap<TrunkId, Trunk>) {
+        let before = self.trunks.sources();
+        let blocks = new.values().flat_map(|trunk| &trunk.allow_from);
+        let blocks: Vec<_> = blocks.copied().collect();
+        let covered = |ip: &IpAddr| blocks.iter().any(|block| block.contains(*ip));
+        self.trunks.admitted.retain(covered);
+        self.trunks.carriers.retain(|id, carrier| {
+            if !new.contains_key(id) {
+                let places = vec![];
+                let terms = Terms {
+                    places,
+                    ..carrier.terms().clone()
+                };
+                carrier.reload(now.instant, terms);
+            }
+            new.contains_key(id) || carrier.calls() > 0
+        });
+        for (id, trunk) in new {
+            match self.trunks.carriers.get_mut(id) {
+                Some(carrier) => carrier.reload(now.instant, trunk.terms.clone()),
+                None => {
+                    let seed = self.rng.random();
+                    let carrier = Carrier::new(now.instant, trunk.terms.clone(), seed);
+                    self.trunks.carriers.insert(id.clone(), carrier);
+                }
+            }
+        }
+        self.permit_anew(&before);
+    }
+
+    /// Who may send without a challenge: the trunks' addresses, no more and no fewer.
+    fn permit_anew(&mut self, before: &HashSet<IpAddr>) {
+        let now = self.trunks.sources();
+        for gone in before.difference(&now) {
+            if !self.config.permit.contains(gone) {
+                self.sip.forget_source(*gone);
+            }
+        }
+        for come in now.difference(before) {
+            self.sip.permit_source(*come, false);
+        }
+    }
+
+    /// Whose call comes from this address. Two carriers may share one; then the port tells.
+    pub(super) fn trunk_of(&self, remote: SocketAddr) -> Option<&TrunkId> {
+        let ip = remote.ip().to_canonical();
+        let carriers = self.trunks.carriers.iter();
+        let servers =
+            carriers.flat_map(|(id, carrier)| carrier.addresses().map(move |at| (id, at)));
+        let here = servers.filter(|(_, server)| server.ip().to_canonical() == ip);
+        let best = here.max_by_key(|(_, server)| server.port() == remote.port());
+        best.map(|(id, _)| id).or_else(|| {
+            let mut trunks = self.config.trunks.values();
+            let trunk = trunks.find(|it| it.allow_from.iter().any(|block| block.contains(ip)));
+            trunk.map(|trunk| &trunk.id)
+        })
     }
 
     /// Every trunk with its servers, calls, limits and counters; never a number or a name.
@@ -152,6 +216,7 @@ impl Switch {
         let seen = self.trunks.seen;
         let carriers = self.trunks.carriers.iter();
         carriers
+            .filter(|(id, _)| self.config.trunks.contains_key(*id))
             .map(|(id, carrier)| {
                 let counters = carrier.counters();
                 let [redirected, f4xx, f5xx, f6xx] = counters.failed;

@@ -101,7 +101,7 @@ pub(super) async fn sign_in_link(
     let body: LinkBody =
         serde_json::from_slice(&body).map_err(|error| problem::bad_body(&error))?;
     let agent = AgentId::new(&body.agent);
-    if !site.accounts.contains_key(&agent) {
+    if site.account(&agent).is_none() {
         return Err(problem::not_found("agent"));
     }
     let token = site.links.issue(&agent, utc_now());

@@ -11,6 +11,7 @@ mod assets;
 mod command;
 mod cookie;
 mod desk;
+mod exposition;
 mod headers;
 mod health;
 mod links;
@@ -27,7 +28,10 @@ mod sessions;
 mod sip;
 mod site;
 mod socket;
+mod steer;
 mod tls;
+mod trace;
+mod trace_filter;
 
 #[cfg(test)]
 mod tests;
@@ -39,12 +43,13 @@ pub use password::hash as hash_password;
 pub use serve::{BindFailure, Server, Serving, serve};
 pub use sessions::{JsonFile, SessionRow, SessionStore, Sessions};
 pub use site::{Account, Site, SiteParts};
-pub use tls::install_crypto_once;
+pub use steer::{Reloaded, Reloading, Steer};
+pub use tls::{certificate_files, install_crypto_once};
 
 use crate::now::UtcMs;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -79,6 +84,14 @@ pub fn router(site: Arc<Site>, listener: Listener) -> Router {
         .route("/api/v1/admin/snapshot", get(admin::snapshot))
         .route("/api/v1/admin/trunks", get(admin::trunks))
         .route("/api/v1/admin/drain", post(admin::drain))
+        .route("/api/v1/admin/reload", post(steer::reload))
+        .route("/api/v1/admin/log-level", put(steer::log_level))
+        .route("/api/v1/admin/registrations", get(steer::registrations))
+        .route(
+            "/api/v1/admin/calls/{id}",
+            get(steer::call).delete(steer::hang_up),
+        )
+        .route("/api/v1/trace", get(trace::show))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))

@@ -43,7 +43,7 @@ impl Site {
     pub(super) fn agent_of(&self, token: &str) -> Option<AgentId> {
         self.sessions
             .agent(token, utc_now())
-            .filter(|agent| self.accounts.contains_key(agent))
+            .filter(|agent| self.account(agent).is_some())
     }
 }
 
@@ -61,9 +61,9 @@ pub(super) struct LinkQuery {
 }
 
 pub(super) async fn show(State(site): State<Arc<Site>>, signed_in: SignedIn) -> Response {
-    let account = site.accounts.get(&signed_in.agent);
-    let name = account.map_or(signed_in.agent.as_str(), |account| &account.name);
-    let language = account.map_or("en", |account| account.language);
+    let account = site.account(&signed_in.agent);
+    let language = account.as_ref().map_or("en", |account| account.language);
+    let name = account.map_or_else(|| signed_in.agent.to_string(), |account| account.name);
     let agent = json!({ "id": signed_in.agent.as_str(), "name": name, "language": language });
     axum::Json(json!({ "agent": agent })).into_response()
 }
@@ -86,9 +86,8 @@ pub(super) async fn sign_in(
     }
     let agent = AgentId::new(&credentials.agent);
     let stored = site
-        .accounts
-        .get(&agent)
-        .and_then(|account| account.password_hash.clone());
+        .account(&agent)
+        .and_then(|account| account.password_hash);
     if !verify(&site, stored, credentials.password).await {
         // Neither the name nor the address's owner is a customer; fail2ban reads this line.
         tracing::warn!(target: "security", address = %remote.ip(), "sign-in refused");
@@ -113,7 +112,7 @@ pub(super) async fn sign_in_by_link(
     let agent = site
         .links
         .redeem(&query.token, utc_now())
-        .filter(|agent| site.accounts.contains_key(agent));
+        .filter(|agent| site.account(agent).is_some());
     let agent = agent.ok_or_else(|| {
         let detail =
             "Links work once and for ten minutes. Ask for a new one: foredial ctl sign-in <agent>.";

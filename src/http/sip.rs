@@ -1,5 +1,5 @@
 //! SIP over WebSocket (RFC 7118): one message a frame, text or binary. The agent is who the
-//! cookie says; SIP itself is the engine's.
+//! cookie says, and nobody where `[sip] digest = false`; SIP itself is the engine's.
 
 use super::rate::Bucket;
 use super::session::SignedIn;
@@ -24,11 +24,22 @@ pub(super) async fn open(
     State(site): State<Arc<Site>>,
     Extension(listener): Extension<Listener>,
     ConnectInfo(remote): ConnectInfo<SocketAddr>,
-    signed_in: SignedIn,
+    signed_in: Result<SignedIn, Problem>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
-    origin::of_socket(&site, &headers, listener)?;
+    let signed_in = match signed_in {
+        Err(_) if site.open_sip => {
+            // No browser, no origin; a browser's page must still be one of ours.
+            origin::of_change(&site, &headers, listener)?;
+            None
+        }
+        Err(problem) => return Err(problem),
+        Ok(signed_in) => {
+            origin::of_socket(&site, &headers, listener)?;
+            Some(signed_in)
+        }
+    };
     if !asks_for_sip(&headers) {
         let detail = "Ask for the WebSocket subprotocol `sip` (RFC 7118).";
         return Err(problem::new(
@@ -60,12 +71,12 @@ fn asks_for_sip(headers: &HeaderMap) -> bool {
 
 async fn run(
     site: &Site,
-    signed_in: SignedIn,
+    signed_in: Option<SignedIn>,
     listener: Listener,
     remote: SocketAddr,
     mut socket: WebSocket,
 ) {
-    let agent = signed_in.agent.clone();
+    let agent = signed_in.as_ref().map(|signed_in| signed_in.agent.clone());
     let Some(mut sip) = site
         .handle
         .sip_open(agent, listener.local, remote, listener.secure)
@@ -73,7 +84,7 @@ async fn run(
     else {
         return socket::close(socket, socket::GOING_AWAY, "the switch is stopping").await;
     };
-    let end = speak(site, &signed_in, &mut sip, &mut socket).await;
+    let end = speak(site, signed_in.as_ref(), &mut sip, &mut socket).await;
     site.handle.sip_closed(sip.flow).await;
     if let End::Closed(code, reason) = end {
         socket::close(socket, code, reason).await;
@@ -82,7 +93,7 @@ async fn run(
 
 async fn speak(
     site: &Site,
-    signed_in: &SignedIn,
+    signed_in: Option<&SignedIn>,
     sip: &mut SipSocket,
     socket: &mut WebSocket,
 ) -> End {
@@ -98,7 +109,7 @@ async fn speak(
                 if !alive {
                     return End::Gone;
                 }
-                if site.agent_of(&signed_in.token).is_none() {
+                if signed_in.is_some_and(|who| site.agent_of(&who.token).is_none()) {
                     return End::Closed(socket::SIGNED_OUT, "signed out");
                 }
                 socket::send(socket, Message::Ping(Bytes::new())).await

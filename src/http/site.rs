@@ -5,14 +5,15 @@ use super::archive::Archive;
 use super::links::Links;
 use super::rate::Rates;
 use super::sessions::{JsonFile, Sessions};
+use super::steer::Steer;
 use super::utc_now;
 use crate::config::Config;
 use crate::engine::handle::Handle;
 use crate::id::AgentId;
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -25,11 +26,16 @@ const VERIFICATIONS_MAX: usize = 2;
 pub struct Site {
     pub(super) handle: Handle,
     pub(super) archive: Arc<dyn Archive>,
-    pub(super) accounts: HashMap<AgentId, Account>,
+    /// Changed by a reload only; each look is short.
+    accounts: RwLock<HashMap<AgentId, Account>>,
+    /// Given in once the whole switch is up.
+    pub(super) steer: OnceLock<Arc<dyn Steer>>,
     pub(super) sessions: Sessions,
     pub links: Links,
     pub(super) admin: AdminKey,
     pub(super) origins: Vec<String>,
+    /// SIP over WebSocket without a sign-in: `[sip] digest = false`, on loopback only.
+    pub(super) open_sip: bool,
     pub(super) guesses_by_address: Rates,
     pub(super) guesses_by_agent: Rates,
     pub(super) verifications: Semaphore,
@@ -69,6 +75,7 @@ pub struct SiteParts {
     pub sessions: Sessions,
     pub admin: AdminKey,
     pub origins: Vec<String>,
+    pub open_sip: bool,
 }
 
 impl Site {
@@ -77,11 +84,13 @@ impl Site {
         Site {
             handle: parts.handle,
             archive: parts.archive,
-            accounts: parts.accounts,
+            accounts: RwLock::new(parts.accounts),
+            steer: OnceLock::new(),
             sessions: parts.sessions,
             links: Links::default(),
             admin: parts.admin,
             origins: parts.origins,
+            open_sip: parts.open_sip,
             guesses_by_address: Rates::new(GUESSES_PER_ADDRESS.0, GUESSES_PER_ADDRESS.1),
             guesses_by_agent: Rates::new(GUESSES_PER_AGENT.0, GUESSES_PER_AGENT.1),
             verifications: Semaphore::new(VERIFICATIONS_MAX),
@@ -100,26 +109,64 @@ impl Site {
     ) -> io::Result<Site> {
         let folder = &config.state.folder;
         config.state.make_folder()?;
-        let account = |agent: &crate::config::AgentConfig| {
-            let account = Account {
-                name: agent.name.clone(),
-                language: agent.language.as_str(),
-                password_hash: agent
-                    .password_hash
-                    .as_ref()
-                    .map(|hash| hash.reveal().to_owned()),
-            };
-            (AgentId::new(&agent.id), account)
-        };
         let life = Duration::from_secs(u64::from(config.http.session_hours) * 3_600);
         let store = JsonFile::new(folder.join("sessions.json"));
         Ok(Site::new(SiteParts {
             handle,
             archive,
-            accounts: config.agents.iter().map(account).collect(),
+            accounts: accounts(config),
             sessions: Sessions::open(Box::new(store), life, utc_now())?,
             admin: AdminKey::in_folder(folder)?,
             origins: config.http.origins.clone(),
+            open_sip: !config.sip.digest,
         }))
     }
+
+    /// Lets the admin API reload and change the log. Only the first one given in stays.
+    pub fn steer_by(&self, steer: Arc<dyn Steer>) {
+        let _ = self.steer.set(steer);
+    }
+
+    /// The account of an agent who may sign in.
+    pub(super) fn account(&self, agent: &AgentId) -> Option<Account> {
+        let accounts = self.accounts.read();
+        let accounts = accounts.unwrap_or_else(PoisonError::into_inner);
+        accounts.get(agent).cloned()
+    }
+
+    /// The agents of a new configuration; those `leaving` keep theirs for now.
+    pub fn reload_accounts(&self, config: &Config, leaving: &[AgentId]) {
+        let mut new = accounts(config);
+        let mut present = self
+            .accounts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for agent in leaving {
+            if let Some(account) = present.remove(agent) {
+                new.entry(agent.clone()).or_insert(account);
+            }
+        }
+        *present = new;
+    }
+
+    /// Nobody signs in by this name any more.
+    pub fn close_account(&self, agent: &AgentId) {
+        let accounts = self.accounts.write();
+        accounts
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(agent);
+    }
+}
+
+fn accounts(config: &Config) -> HashMap<AgentId, Account> {
+    let account = |agent: &crate::config::AgentConfig| {
+        let hash = agent.password_hash.as_ref();
+        let account = Account {
+            name: agent.name.clone(),
+            language: agent.language.as_str(),
+            password_hash: hash.map(|hash| hash.reveal().to_owned()),
+        };
+        (AgentId::new(&agent.id), account)
+    };
+    config.agents.iter().map(account).collect()
 }

@@ -117,6 +117,7 @@ async fn play_engine(
                 if let Some(outgoing) = outgoing.take() {
                     let _ = reply.send(SipSocket { flow: 9, outgoing });
                 }
+                let agent = agent.map_or_else(|| "nobody".to_owned(), |agent| agent.to_string());
                 format!("sip_open {agent} {secure}")
             }
             Input::SipReceived { flow, bytes } => {
@@ -132,12 +133,39 @@ async fn play_engine(
                 let _ = reply.send(json!([{ "name": "a" }]));
                 continue;
             }
+            Input::Trace { reply } => {
+                let _ = reply.send(one_message());
+                continue;
+            }
             Input::Drain => "drain".to_owned(),
-            Input::Crm { .. } | Input::Resolved { .. } => continue,
+            Input::Crm { .. }
+            | Input::Resolved { .. }
+            | Input::Registrations { .. }
+            | Input::Reload { .. }
+            | Input::HangUp { .. } => continue,
             Input::Shutdown { .. } => return,
         };
         let _ = told.send(note);
     }
+}
+
+/// A trace of one OPTIONS.
+fn one_message() -> crate::engine::tap::Listening {
+    let here: SocketAddr = "127.0.27.1:5060".parse().unwrap();
+    let flow = crate::sip::Flow {
+        id: 0,
+        transport: crate::sip::Transport::Udp,
+        local: here,
+        remote: here,
+    };
+    let now = crate::now::Now {
+        instant: std::time::Instant::now(),
+        utc: utc_now(),
+    };
+    let mut tap = crate::engine::tap::Tap::new(4_096, None);
+    let message = b"OPTIONS sip:101@here SIP/2.0\r\nCall-ID: a+b@c\r\n\r\n";
+    tap.message(now, crate::engine::tap::Way::In, &flow, message);
+    tap.listen()
 }
 
 fn configuration(folder: &std::path::Path) -> Config {
@@ -926,6 +954,57 @@ async fn the_admin_api_needs_the_key_of_the_state_folder() {
         .unwrap();
     assert_eq!(drain.status(), 202);
     assert_eq!(place.heard().await, "drain");
+}
+
+#[tokio::test]
+async fn a_trace_is_for_the_admin_only_and_shows_what_was_asked_for() {
+    let place = place().await;
+    assert_eq!(
+        place.get("/api/v1/trace").send().await.unwrap().status(),
+        401
+    );
+    let agent = place
+        .get("/api/v1/trace")
+        .header("cookie", place.cookie("ana"));
+    assert_eq!(agent.send().await.unwrap().status(), 403);
+    let key = std::fs::read_to_string(place.folder.path().join("state/admin.key")).unwrap();
+    let traced = async |query: &str| {
+        let path = format!("/api/v1/trace?{query}");
+        let answer = place.get(&path).bearer_auth(&key).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.text().await.unwrap()
+    };
+    let all = traced("").await;
+    assert_eq!(all.lines().count(), 1);
+    let line: Value = serde_json::from_str(&all).unwrap();
+    assert_eq!(
+        (&line["call_id"], &line["way"]),
+        (&json!("a+b@c"), &json!("in"))
+    );
+    assert_eq!(traced("number=101&call=a%2Bb%40c").await, all);
+    assert_eq!(traced("number=102").await, "");
+    assert_eq!(traced("address=127.0.27.9").await, "");
+    let wrong = place.get("/api/v1/trace?adress=1").bearer_auth(&key);
+    assert_eq!(problem_of(wrong.send().await.unwrap()).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_switch_without_a_file_has_nothing_to_reload_and_no_call_of_that_name() {
+    let place = place().await;
+    let key = std::fs::read_to_string(place.folder.path().join("state/admin.key")).unwrap();
+    let ask = |method: Method, path: &str| place.ask(method, path).bearer_auth(&key).send();
+    let reload = ask(Method::POST, "/api/v1/admin/reload").await.unwrap();
+    assert_eq!(problem_of(reload).await.1["rule"], "no_file");
+    let call = ask(Method::GET, &format!("/api/v1/admin/calls/{CALL}"))
+        .await
+        .unwrap();
+    assert_eq!(call.status(), 200);
+    let none = ask(Method::GET, "/api/v1/admin/calls/other").await.unwrap();
+    assert_eq!(none.status(), 404);
+    let nameless = ask(Method::DELETE, "/api/v1/admin/calls/other")
+        .await
+        .unwrap();
+    assert_eq!(nameless.status(), 404);
 }
 
 #[tokio::test]

@@ -26,13 +26,7 @@ pub fn install_crypto_once() {
 /// The TLS configuration of the HTTPS listener. Errors name the file.
 pub(super) fn configuration(config: &Config) -> io::Result<Arc<ServerConfig>> {
     install_crypto_once();
-    let (certificate, key) = match (&config.http.certificate, &config.http.key) {
-        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
-        _ => {
-            config.state.make_folder()?;
-            self_signed(&config.state.folder, &names(config))?
-        }
-    };
+    let (certificate, key) = certificate_files(config)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&certificate)
         .map_err(|error| unreadable(&certificate, &error))?
         .collect();
@@ -45,6 +39,17 @@ pub(super) fn configuration(config: &Config) -> io::Result<Arc<ServerConfig>> {
     // WebSockets need HTTP/1.1 (RFC 8441 is not spoken here).
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(tls))
+}
+
+/// The configured certificate and its key, or those made in the state folder.
+pub fn certificate_files(config: &Config) -> io::Result<(PathBuf, PathBuf)> {
+    match (&config.http.certificate, &config.http.key) {
+        (Some(certificate), Some(key)) => Ok((certificate.clone(), key.clone())),
+        _ => {
+            config.state.make_folder()?;
+            self_signed(&config.state.folder, &names(config))
+        }
+    }
 }
 
 /// The certificate of a state folder, made when there is none.
@@ -81,11 +86,9 @@ fn names(config: &Config) -> Vec<String> {
         .tls_listen
         .map(|listen| listen.ip())
         .filter(|ip| !ip.is_unspecified());
-    let others = [listen, config.sip.advertised];
+    let others = listen.into_iter().chain(config.sip.advertised.clone());
     names.extend(
         others
-            .into_iter()
-            .flatten()
             .map(|ip: IpAddr| ip.to_string())
             .filter(|ip| ip != "127.0.0.1"),
     );

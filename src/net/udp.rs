@@ -1,4 +1,5 @@
-//! One UDP socket for SIP: a receive loop into a bounded channel, and sending.
+//! UDP sockets for SIP: a receive loop each into one bounded channel, and sending. STUN keep-alives
+//! are answered here and go no further.
 //!
 //! When the channel is full the datagram is dropped and counted: SIP over UDP retransmits, and a
 //! loop that waited here would let the kernel's queue grow stale instead.
@@ -6,10 +7,15 @@
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+
+use super::bind;
+use super::flood::Flood;
+use super::stun;
+use crate::sip::Transport;
 
 /// The largest UDP payload there is.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -19,6 +25,8 @@ const PAUSE_AFTER_ERROR: std::time::Duration = std::time::Duration::from_millis(
 /// One datagram as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
+    /// Which of our sockets it came to, counted from 0: the id of its flow.
+    pub socket: u64,
     pub remote: SocketAddr,
     pub bytes: Bytes,
 }
@@ -29,6 +37,7 @@ pub struct SipUdp {
     socket: Arc<UdpSocket>,
     local: SocketAddr,
     dropped: Arc<AtomicU64>,
+    flood: Arc<OnceLock<Arc<Flood>>>,
     _alive: Arc<AbortOnDrop>,
 }
 
@@ -38,24 +47,45 @@ impl SipUdp {
         local: SocketAddr,
         depth_datagrams: usize,
     ) -> io::Result<(SipUdp, mpsc::Receiver<Datagram>)> {
-        let socket = Arc::new(UdpSocket::bind(local).await?);
-        let local = socket.local_addr()?;
         let (datagrams, receiver) = mpsc::channel(depth_datagrams);
+        Ok((SipUdp::join(local, 0, datagrams)?, receiver))
+    }
+
+    /// Binds `local` as the socket of this number, reading into a channel that several share.
+    /// On a tokio runtime.
+    pub fn join(
+        local: SocketAddr,
+        number: u64,
+        datagrams: mpsc::Sender<Datagram>,
+    ) -> io::Result<SipUdp> {
+        let socket = Arc::new(UdpSocket::from_std(bind::udp(local)?)?);
+        let local = socket.local_addr()?;
         let dropped = Arc::new(AtomicU64::new(0));
+        let flood = Arc::new(OnceLock::new());
         let reading = tokio::spawn(receive(
+            number,
             Arc::clone(&socket),
             datagrams,
             Arc::clone(&dropped),
+            Arc::clone(&flood),
         ));
-        Ok((
-            SipUdp {
-                socket,
-                local,
-                dropped,
-                _alive: Arc::new(AbortOnDrop(reading)),
-            },
-            receiver,
-        ))
+        Ok(SipUdp {
+            socket,
+            local,
+            dropped,
+            flood,
+            _alive: Arc::new(AbortOnDrop(reading)),
+        })
+    }
+
+    /// From now on `flood` decides what is let in; the first one stays.
+    pub fn guard(&self, flood: Arc<Flood>) {
+        let _ = self.flood.set(flood);
+    }
+
+    #[must_use]
+    pub fn flood(&self) -> Option<Arc<Flood>> {
+        self.flood.get().cloned()
     }
 
     #[must_use]
@@ -80,15 +110,31 @@ impl SipUdp {
 }
 
 async fn receive(
+    number: u64,
     socket: Arc<UdpSocket>,
     datagrams: mpsc::Sender<Datagram>,
     dropped: Arc<AtomicU64>,
+    flood: Arc<OnceLock<Arc<Flood>>>,
 ) {
     let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         match socket.recv_from(&mut buffer).await {
             Ok((length, remote)) => {
+                let (free, depth) = (datagrams.capacity(), datagrams.max_capacity());
+                if flood.get().is_some_and(|flood| {
+                    !flood.admits(Transport::Udp, remote, &buffer[..length], free, depth)
+                }) {
+                    continue;
+                }
+                if stun::is_stun(&buffer[..length]) {
+                    if let Some(answer) = stun::answer(&buffer[..length], remote) {
+                        // A lost answer is asked for again.
+                        let _ = socket.try_send_to(&answer, remote);
+                    }
+                    continue;
+                }
                 let datagram = Datagram {
+                    socket: number,
                     remote,
                     bytes: Bytes::copy_from_slice(&buffer[..length]),
                 };
@@ -140,6 +186,7 @@ mod tests {
         assert_eq!(
             got,
             Datagram {
+                socket: 0,
                 remote: one.local_addr(),
                 bytes: Bytes::from_static(b"OPTIONS")
             }

@@ -1,4 +1,4 @@
-//! Browser legs: the only room that names the webrtc crates.
+//! Browser legs, and SRTP for all legs: the only room that names the webrtc crates.
 //!
 //! [`Peers`] is every browser leg of one media worker behind one UDP port, without IO: the worker
 //! owns the socket, hands datagrams in and takes datagrams out. It is ICE-lite (RFC 8445 2.5),
@@ -34,6 +34,8 @@ use crate::id::LegId;
 use crate::media::g711::Law;
 use crate::media::packet::RtpPacket;
 use crate::sdp::SdpError;
+
+pub use srtp::{Rejected, Srtp, SrtpKeys, Suite};
 
 use description::Offer;
 use handshake::Identity;

@@ -1,7 +1,8 @@
-//! SRTP and SRTCP of one leg (RFC 3711, RFC 7714), keyed by its handshake.
+//! SRTP and SRTCP of one leg (RFC 3711, RFC 7714), keyed by its handshake or, toward trunks and
+//! phones, by the signalling (SDES, RFC 4568).
 
 use bytes::{Bytes, BytesMut};
-use rtc::crypto::RTCCryptoProvider;
+use rtc::crypto::{RTCCryptoProvider, default_provider};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc::dtls::state::State;
 use rtc::rtp::Header;
@@ -22,7 +23,7 @@ const SSRCS_MAX: usize = 32;
 const ENCRYPTED_FLAG: u8 = 0x80;
 const SRTCP_INDEX_BYTES: usize = 4;
 
-pub(super) struct Srtp {
+pub struct Srtp {
     outward: Context,
     inward: Context,
     profile: ProtectionProfile,
@@ -30,15 +31,84 @@ pub(super) struct Srtp {
     scratch: BytesMut,
 }
 
+/// RFC 4568 6.2, RFC 7714 14.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    AeadAes128Gcm,
+    AesCm128HmacSha1_80,
+    AesCm128HmacSha1_32,
+}
+
+/// Master key and salt of each direction, one after the other as they stand in SDP.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SrtpKeys {
+    pub suite: Suite,
+    pub local: Vec<u8>,
+    pub remote: Vec<u8>,
+}
+
+/// Keys are never shown.
+impl std::fmt::Debug for SrtpKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SrtpKeys({:?})", self.suite)
+    }
+}
+
 /// Why a packet is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rejected {
+pub enum Rejected {
     Malformed,
     Undecipherable,
     Unencrypted,
 }
 
+impl Suite {
+    fn profile(self) -> ProtectionProfile {
+        match self {
+            Suite::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
+            Suite::AesCm128HmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+            Suite::AesCm128HmacSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
+        }
+    }
+
+    /// Bytes of a master key and its salt together.
+    #[must_use]
+    pub fn key_bytes(self) -> usize {
+        self.profile().key_len() + self.profile().salt_len()
+    }
+}
+
 impl Srtp {
+    /// `Err`: a key is not as long as its suite wants it.
+    pub fn from_keys(keys: &SrtpKeys) -> Result<Srtp, PeerError> {
+        let profile = keys.suite.profile();
+        let provider = default_provider().map_err(crypto_error)?;
+        let (local_key, local_salt) = split(keys.suite, &keys.local)?;
+        let (remote_key, remote_salt) = split(keys.suite, &keys.remote)?;
+        let keys = SessionKeys {
+            local_master_key: local_key.to_vec(),
+            local_master_salt: local_salt.to_vec(),
+            remote_master_key: remote_key.to_vec(),
+            remote_master_salt: remote_salt.to_vec(),
+        };
+        Srtp::with_keys(profile, &keys, provider.as_ref())
+    }
+
+    /// Takes over what a re-negotiation left as it was: a direction with the same key goes on with
+    /// its packet index (RFC 3711 3.3.1), one with a new key begins anew.
+    pub fn carry_over(&mut self, before: Srtp, was: &SrtpKeys, is: &SrtpKeys) {
+        if was.suite != is.suite {
+            return;
+        }
+        if was.local == is.local {
+            self.outward = before.outward;
+        }
+        if was.remote == is.remote {
+            self.inward = before.inward;
+            self.ssrcs = before.ssrcs;
+        }
+    }
+
     pub(super) fn from_handshake(
         state: &State,
         provider: &dyn RTCCryptoProvider,
@@ -99,12 +169,7 @@ impl Srtp {
 
     /// `packet` with these numbers in place of its own, ready for the wire. None when the key is
     /// used up (2^48 packets).
-    pub(super) fn protect(
-        &mut self,
-        packet: &RtpPacket,
-        ssrc: u32,
-        payload_type: u8,
-    ) -> Option<Vec<u8>> {
+    pub fn protect(&mut self, packet: &RtpPacket, ssrc: u32, payload_type: u8) -> Option<Vec<u8>> {
         let header = Header {
             version: 2,
             marker: packet.marker,
@@ -129,7 +194,7 @@ impl Srtp {
         Some(bytes.into())
     }
 
-    pub(super) fn unprotect(&mut self, datagram: &[u8]) -> Result<RtpPacket, Rejected> {
+    pub fn unprotect(&mut self, datagram: &[u8]) -> Result<RtpPacket, Rejected> {
         let mut reader = datagram;
         let header = Header::unmarshal(&mut reader).map_err(|_| Rejected::Malformed)?;
         // The crate re-computes the header's length from what it kept of it; where that is not the
@@ -145,8 +210,14 @@ impl Srtp {
         Ok(header.with_payload(payload))
     }
 
+    /// A compound RTCP packet, ready for the wire. None when the key is used up (2^31 packets).
+    pub fn protect_rtcp(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        let bytes = self.outward.encrypt_rtcp(packet).ok()?;
+        Some(bytes.into())
+    }
+
     /// The compound RTCP packet in the clear.
-    pub(super) fn unprotect_rtcp(&mut self, datagram: &[u8]) -> Result<BytesMut, Rejected> {
+    pub fn unprotect_rtcp(&mut self, datagram: &[u8]) -> Result<BytesMut, Rejected> {
         // The tag stands after the index with SHA-1's profiles, before it with GCM.
         let tag_bytes = self.profile.rtcp_auth_tag_len();
         let index = datagram.len().checked_sub(tag_bytes + SRTCP_INDEX_BYTES);
@@ -177,6 +248,13 @@ impl Srtp {
     }
 }
 
+fn split(suite: Suite, key: &[u8]) -> Result<(&[u8], &[u8]), PeerError> {
+    if key.len() != suite.key_bytes() {
+        return Err(crypto_error("an SRTP key of the wrong length"));
+    }
+    Ok(key.split_at(suite.profile().key_len()))
+}
+
 /// Fixed header, CSRCs and extension as RFC 3550 5.1 lays them out.
 fn wire_header_bytes(datagram: &[u8]) -> Option<usize> {
     let first = *datagram.first()?;
@@ -192,7 +270,6 @@ fn wire_header_bytes(datagram: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::media::packet::RtpHeader;
-    use rtc::crypto::default_provider;
 
     const SSRC: u32 = 7;
     /// A sender report of SSRC 7 without blocks (RFC 3550 6.4.1).
@@ -309,6 +386,63 @@ mod tests {
         assert_eq!(us.ssrcs.len(), SSRCS_MAX);
         let real = browser.protect(&voice(2), SSRC, 0).expect("protected");
         assert!(us.unprotect(&real).is_ok(), "who was known stays known");
+    }
+
+    const SUITES: [Suite; 3] = [
+        Suite::AeadAes128Gcm,
+        Suite::AesCm128HmacSha1_80,
+        Suite::AesCm128HmacSha1_32,
+    ];
+
+    fn signalled(suite: Suite, local: u8, remote: u8) -> SrtpKeys {
+        let key = |byte| vec![byte; suite.key_bytes()];
+        SrtpKeys {
+            suite,
+            local: key(local),
+            remote: key(remote),
+        }
+    }
+
+    #[test]
+    fn signalled_keys_protect_voice_and_reports_in_every_suite() {
+        for suite in SUITES {
+            let mut us = Srtp::from_keys(&signalled(suite, 1, 2)).expect("keys fit");
+            let mut phone = Srtp::from_keys(&signalled(suite, 2, 1)).expect("keys fit");
+            let wire = phone.protect(&voice(1), SSRC, 0).expect("protected");
+            assert_eq!(us.unprotect(&wire), Ok(voice(1)));
+            let wire = us.protect_rtcp(&REPORT).expect("protected");
+            let plain = phone.unprotect_rtcp(&wire).map(|plain| plain.to_vec());
+            assert_eq!(plain, Ok(REPORT.to_vec()));
+        }
+    }
+
+    #[test]
+    fn a_key_that_stays_keeps_its_packet_index_and_a_new_one_begins_anew() {
+        let suite = Suite::AesCm128HmacSha1_80;
+        let was = signalled(suite, 1, 2);
+        let mut us = Srtp::from_keys(&was).expect("keys fit");
+        let mut phone = Srtp::from_keys(&signalled(suite, 2, 1)).expect("keys fit");
+        // The sequence wraps: both sides count one rollover.
+        for sequence in [65_534, 65_535, 0, 1] {
+            let wire = us.protect(&voice(sequence), SSRC, 0).expect("protected");
+            assert_eq!(phone.unprotect(&wire), Ok(voice(sequence)));
+        }
+        let is = signalled(suite, 1, 3);
+        let mut again = Srtp::from_keys(&is).expect("keys fit");
+        again.carry_over(us, &was, &is);
+        let wire = again.protect(&voice(2), SSRC, 0).expect("protected");
+        assert_eq!(phone.unprotect(&wire), Ok(voice(2)), "the same rollover");
+        let mut rekeyed = Srtp::from_keys(&signalled(suite, 3, 1)).expect("keys fit");
+        let wire = rekeyed.protect(&voice(9), SSRC, 0).expect("protected");
+        assert_eq!(again.unprotect(&wire), Ok(voice(9)));
+    }
+
+    #[test]
+    fn a_key_of_the_wrong_length_is_an_error() {
+        let mut keys = signalled(Suite::AeadAes128Gcm, 1, 2);
+        keys.remote.push(0);
+        assert!(Srtp::from_keys(&keys).is_err());
+        assert!(!format!("{keys:?}").contains("1, 1"), "keys are not shown");
     }
 
     #[test]

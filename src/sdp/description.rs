@@ -12,6 +12,10 @@ use super::Direction;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Media sections of a body.
 pub const MEDIA_MAX: usize = 32;
+/// Formats of one section: there are no more payload types (RFC 3551 6).
+pub const FORMATS_MAX: usize = 128;
+/// Digits of a payload type.
+const RTPMAP_NUMBER_CHARS_MAX: usize = 3;
 /// Attributes of the session or of one media section.
 pub const ATTRIBUTES_MAX: usize = 512;
 
@@ -106,8 +110,11 @@ impl Media {
     #[must_use]
     pub fn encoding_of(&self, payload_type: u8) -> Option<String> {
         let mapped = self.attributes_named("rtpmap").find_map(|value| {
-            let (number, encoding) = value.split_once(char::is_whitespace)?;
-            (number.trim().parse() == Ok(payload_type)).then(|| encoding.trim().to_owned())
+            // Three digits at most, so no further than that: values may be long, and many.
+            let mut start = value.char_indices().take(RTPMAP_NUMBER_CHARS_MAX + 1);
+            let (at, _) = start.find(|(_, c)| c.is_whitespace())?;
+            let (number, encoding) = value.split_at(at);
+            (number.parse() == Ok(payload_type)).then(|| encoding.trim().to_owned())
         });
         mapped.or_else(|| {
             let encoding = match payload_type {
@@ -255,7 +262,10 @@ impl Description {
             .parse()
             .map_err(|_| bad())?;
         let protocol = words.next().ok_or_else(bad)?.to_owned();
-        let formats = words.map(str::to_owned).collect();
+        let formats: Vec<String> = words.take(FORMATS_MAX + 1).map(str::to_owned).collect();
+        if formats.len() > FORMATS_MAX {
+            return Err(SdpError::TooMuch("128 formats in a media section"));
+        }
         self.media.push(Media {
             kind,
             port,

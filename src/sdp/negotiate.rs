@@ -1,4 +1,5 @@
-//! Offer and answer (RFC 3264) of a leg that speaks G.711 over RTP/AVP.
+//! Offer and answer (RFC 3264) of a leg that speaks G.711 over RTP/AVP, or over RTP/SAVP with
+//! keys in the body.
 //!
 //! One [`Negotiation`] lives as long as its dialog. It keeps the layout of the body (a section once
 //! there stays there, refused ones with port 0), raises the version of `o=` only when the body
@@ -6,6 +7,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::crypto::{Crypto, Secured, Security};
 use super::description::{Attribute, Origin};
 use super::{Codec, Description, Direction, Media, SdpError};
 
@@ -14,6 +16,11 @@ const TELEPHONE_EVENT_PT: u8 = 101;
 const PTIME_MS_DEFAULT: u32 = 20;
 /// What a peer may ask for; outside of it we stay at 20.
 const PTIME_MS: std::ops::RangeInclusive<u32> = 10..=60;
+
+const AVP: &str = "RTP/AVP";
+const AVPF: &str = "RTP/AVPF";
+const SAVP: &str = "RTP/SAVP";
+const SAVPF: &str = "RTP/SAVPF";
 
 /// Our side of the leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +72,8 @@ pub enum Refusal {
     NoCommonCodec,
     #[error("audio without an address")]
     NoAddress,
+    #[error("no usable crypto line")]
+    NoCrypto,
     #[error("an answer without an offer")]
     NothingOffered,
 }
@@ -99,6 +108,14 @@ pub struct Negotiation {
     sections: Vec<Section>,
     offered: bool,
     agreed: Option<Agreed>,
+    security: Security,
+    /// What the last offer or answer agreed on, when the media is encrypted.
+    secured: Option<Secured>,
+    /// Where the far side hears RTCP (RFC 3605).
+    remote_rtcp: Option<SocketAddr>,
+    /// The protocol of our section, and its crypto lines.
+    protocol: String,
+    cryptos: Vec<Crypto>,
 }
 
 impl Negotiation {
@@ -113,7 +130,36 @@ impl Negotiation {
             sections: Vec::new(),
             offered: false,
             agreed: None,
+            security: Security::Plain,
+            secured: None,
+            remote_rtcp: None,
+            protocol: AVP.to_owned(),
+            cryptos: Vec::new(),
         }
+    }
+
+    /// Whether and with which keys media is encrypted.
+    #[must_use]
+    pub fn with_security(mut self, security: Security) -> Self {
+        self.security = security;
+        self
+    }
+
+    /// The codecs that may be used from now on, best first.
+    pub fn allow(&mut self, codecs: Vec<Codec>) {
+        self.local.codecs = codecs;
+    }
+
+    /// The keys of both sides, when the media is encrypted.
+    #[must_use]
+    pub fn secured(&self) -> Option<&Secured> {
+        self.secured.as_ref()
+    }
+
+    /// Where our RTCP goes: `a=rtcp`, or the port after RTP's.
+    #[must_use]
+    pub fn remote_rtcp(&self) -> Option<SocketAddr> {
+        self.remote_rtcp
     }
 
     #[must_use]
@@ -128,6 +174,18 @@ impl Negotiation {
             self.sections.push(Section::Ours);
         }
         self.offered = true;
+        // What is encrypted stays so (RFC 4568 7.1.4: with the keys it has).
+        let encrypt = matches!(self.security, Security::Required(_)) || self.secured.is_some();
+        self.protocol = if encrypt { SAVP } else { AVP }.to_owned();
+        self.cryptos = if encrypt {
+            let tags = 1..;
+            let keys = self.security.keys().iter().cloned();
+            tags.zip(keys)
+                .map(|(tag, key)| Crypto { tag, key })
+                .collect()
+        } else {
+            Vec::new()
+        };
         let events = self.local.telephone_event.then_some(
             // Numbers of a dialog do not change their meaning (RFC 3264 8.3.2).
             self.agreed
@@ -187,6 +245,9 @@ impl Negotiation {
             .min_by_key(by_their_order)
             .ok_or(Refusal::NoCommonCodec)?;
         let agreed = self.agree(&description, media, codec, Direction::SendRecv)?;
+        let secured = self.read_crypto_answer(media)?;
+        self.remote_rtcp = Some(rtcp_of(&description, media, agreed.remote));
+        self.secured = secured;
         self.agreed = Some(agreed);
         Ok(agreed)
     }
@@ -198,12 +259,9 @@ impl Negotiation {
     /// A [`Refusal`] with the status to refuse the request with; what was agreed before holds on.
     pub fn answer(&mut self, body: &str, want: Direction) -> Result<(String, Agreed), Refusal> {
         let description = Description::parse(body)?;
-        let index = description
-            .media
-            .iter()
-            .position(is_plain_audio)
-            .ok_or(Refusal::NoAudio)?;
+        let index = self.audio_in(&description).ok_or(Refusal::NoAudio)?;
         let media = &description.media[index];
+        let crypto = self.choose_crypto(media)?;
         let speaks = |codec: &Codec| payload_type(media, *codec).is_some();
         let current = self
             .agreed
@@ -221,6 +279,12 @@ impl Negotiation {
             .collect();
         self.sections[index] = Section::Ours;
         self.offered = false;
+        self.remote_rtcp = Some(rtcp_of(&description, media, agreed.remote));
+        self.protocol.clone_from(&media.protocol);
+        (self.cryptos, self.secured) = match crypto {
+            Some((ours, secured)) => (vec![ours], Some(secured)),
+            None => (Vec::new(), None),
+        };
         self.agreed = Some(agreed);
         let body = self.write(
             &[(agreed.payload_type, codec)],
@@ -228,6 +292,69 @@ impl Negotiation {
             agreed.direction,
         );
         Ok((body, agreed))
+    }
+
+    /// The section we answer: encrypted where we can and may, else plain where we may.
+    fn audio_in(&self, description: &Description) -> Option<usize> {
+        let secure = |media: &Media| speaks(media, &[SAVP, SAVPF]);
+        let plain = |media: &Media| speaks(media, &[AVP, AVPF]);
+        let sections = &description.media;
+        match &self.security {
+            Security::Plain => sections.iter().position(plain),
+            Security::Accepted(_) => {
+                let secured = sections.iter().position(secure);
+                secured.or_else(|| sections.iter().position(plain))
+            }
+            Security::Required(_) => sections.iter().position(secure),
+        }
+    }
+
+    /// RFC 4568 5.1.2: the first line of the offer whose suite we have a key for; our line bears
+    /// its tag.
+    fn choose_crypto(&self, media: &Media) -> Result<Option<(Crypto, Secured)>, Refusal> {
+        if !speaks(media, &[SAVP, SAVPF]) {
+            return Ok(None);
+        }
+        let keys = self.security.keys();
+        let offered = media.attributes_named("crypto").filter_map(Crypto::parse);
+        let mut usable = offered.filter_map(|offered| {
+            let ours = keys.iter().find(|key| key.suite == offered.key.suite)?;
+            let secured = Secured {
+                ours: ours.clone(),
+                theirs: offered.key,
+            };
+            let crypto = Crypto {
+                tag: offered.tag,
+                key: ours.clone(),
+            };
+            Some((crypto, secured))
+        });
+        usable.next().map(Some).ok_or(Refusal::NoCrypto)
+    }
+
+    /// RFC 4568 5.1.3: one line, with tag and suite of one of ours.
+    fn read_crypto_answer(&self, media: &Media) -> Result<Option<Secured>, Refusal> {
+        if self.cryptos.is_empty() {
+            return if speaks(media, &[AVP, AVPF]) {
+                Ok(None)
+            } else {
+                Err(Refusal::NoCrypto)
+            };
+        }
+        let mut lines = media.attributes_named("crypto").filter_map(Crypto::parse);
+        let answer = lines
+            .next()
+            .filter(|_| speaks(media, &[SAVP, SAVPF]))
+            .ok_or(Refusal::NoCrypto)?;
+        let ours = self
+            .cryptos
+            .iter()
+            .find(|ours| ours.tag == answer.tag && ours.key.suite == answer.key.suite);
+        let ours = ours.ok_or(Refusal::NoCrypto)?;
+        Ok(Some(Secured {
+            ours: ours.key.clone(),
+            theirs: answer.key,
+        }))
     }
 
     fn agree(
@@ -307,12 +434,15 @@ impl Negotiation {
             ));
             attributes.push(Attribute::new("fmtp", format!("{number} 0-16")));
         }
+        for crypto in &self.cryptos {
+            attributes.push(Attribute::new("crypto", crypto.value()));
+        }
         attributes.push(Attribute::new("ptime", PTIME_MS_DEFAULT.to_string()));
         attributes.push(Attribute::flag(direction.name()));
         Media {
             kind: "audio".into(),
             port: self.local.port,
-            protocol: "RTP/AVP".into(),
+            protocol: self.protocol.clone(),
             formats,
             connection: None,
             attributes,
@@ -324,11 +454,23 @@ fn payload_type(media: &Media, codec: Codec) -> Option<u8> {
     media.payload_type_of(codec.name(), 8000)
 }
 
-fn is_plain_audio(media: &Media) -> bool {
-    let plain = ["RTP/AVP", "RTP/AVPF"]
+fn speaks(media: &Media, protocols: &[&str]) -> bool {
+    let spoken = protocols
         .iter()
         .any(|name| media.protocol.eq_ignore_ascii_case(name));
-    media.kind == "audio" && media.port != 0 && plain
+    media.kind == "audio" && media.port != 0 && spoken
+}
+
+/// RFC 3605 2.1: a port, and an address of its own perhaps.
+fn rtcp_of(description: &Description, media: &Media, rtp: SocketAddr) -> SocketAddr {
+    let usual = SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1));
+    let Some(value) = description.attribute_of(media, "rtcp") else {
+        return usual;
+    };
+    let mut words = value.split_ascii_whitespace();
+    let port = words.next().and_then(|port| port.parse().ok());
+    let address = words.nth(2).and_then(|address| address.parse().ok());
+    SocketAddr::new(address.unwrap_or(usual.ip()), port.unwrap_or(usual.port()))
 }
 
 /// RFC 3264 6: port 0, and at least one format is listed though none is meant.

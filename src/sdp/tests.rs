@@ -3,7 +3,9 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::negotiate::Refusal;
-use super::{Agreed, Codec, Description, Direction, Local, Negotiation, SdpError};
+use super::{
+    Agreed, Codec, Description, Direction, Key, Local, Negotiation, SdpError, Security, Suite,
+};
 
 fn local() -> Local {
     Local {
@@ -48,6 +50,19 @@ fn an_offer_lists_both_laws_events_and_20_ms() {
          m=audio 10000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n\
          a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n"
     );
+}
+
+#[test]
+fn a_section_lists_no_more_formats_than_there_are_payload_types() {
+    let with = |count: usize| {
+        let formats = vec!["8"; count].join(" ");
+        Description::parse(&body(
+            "203.0.113.1",
+            &format!("m=audio 4000 RTP/AVP {formats}"),
+        ))
+    };
+    assert!(with(128).is_ok());
+    assert!(matches!(with(129), Err(SdpError::TooMuch(_))));
 }
 
 #[test]
@@ -257,6 +272,81 @@ fn bodies_are_read_as_carriers_write_them() {
     let address = description.address_of(&description.media[0]);
     assert_eq!(address, Some("2001:db8::1".parse().expect("an address")));
     assert!(description.to_string().contains("c=IN IP6 2001:db8::1\r\n"));
+}
+
+fn key(suite: Suite, fill: u8) -> Key {
+    Key::new(suite, vec![fill; suite.key_bytes()]).expect("the suite's length")
+}
+
+fn secure(fill: u8) -> Security {
+    Security::Required(vec![
+        key(Suite::AeadAes128Gcm, fill),
+        key(Suite::AesCm128HmacSha1_80, fill),
+    ])
+}
+
+#[test]
+fn two_sides_agree_on_keys_and_keep_them() {
+    let only = Security::Accepted(vec![key(Suite::AesCm128HmacSha1_80, 9)]);
+    let mut caller = negotiation().with_security(secure(1));
+    let mut called = negotiation().with_security(only);
+    let offer = caller.offer(Direction::SendRecv);
+    assert!(offer.contains("m=audio 10000 RTP/SAVP 8 0 101\r\n"));
+    assert!(offer.contains("a=crypto:1 AEAD_AES_128_GCM inline:"));
+    let (answer, _) = called
+        .answer(&offer, Direction::SendRecv)
+        .expect("answered");
+    assert!(answer.contains("a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:"));
+    caller.read_answer(&answer).expect("agreed");
+    let (ours, theirs) = (
+        caller.secured().expect("keys"),
+        called.secured().expect("keys"),
+    );
+    assert_eq!((&ours.ours, &ours.theirs), (&theirs.theirs, &theirs.ours));
+    assert_eq!(version(&offer), version(&caller.offer(Direction::SendRecv)));
+    let again = called.offer(Direction::SendOnly);
+    assert!(again.contains("RTP/SAVP"), "what is encrypted stays so");
+}
+
+#[test]
+fn security_is_a_matter_of_policy() {
+    let plain = body("203.0.113.1", "m=audio 4000 RTP/AVP 0");
+    let mut strict = negotiation().with_security(secure(1));
+    let refusal = strict.answer(&plain, Direction::SendRecv);
+    assert_eq!(refusal.expect_err("plain").status(), 488);
+    strict.offer(Direction::SendRecv);
+    assert_eq!(strict.read_answer(&plain), Err(Refusal::NoCrypto));
+    let unknown = "m=audio 4000 RTP/SAVP 0\r\na=crypto:1 F8_128_HMAC_SHA1_80 inline:AAAA";
+    let refusal = strict.answer(&body("203.0.113.1", unknown), Direction::SendRecv);
+    assert_eq!(refusal.expect_err("no suite of ours"), Refusal::NoCrypto);
+    let keys = vec![key(Suite::AesCm128HmacSha1_80, 2)];
+    let mut lenient = negotiation().with_security(Security::Accepted(keys));
+    let (answer, _) = lenient.answer(&plain, Direction::SendRecv).expect("plain");
+    assert!(answer.contains("RTP/AVP 0") && lenient.secured().is_none());
+}
+
+#[test]
+fn rtcp_may_have_an_address_of_its_own_and_the_protocol_is_the_offers() {
+    let mut leg = negotiation();
+    let media = "m=audio 4000 RTP/AVPF 0\r\na=rtcp:5001 IN IP4 203.0.113.9";
+    let (answer, _) = leg
+        .answer(&body("203.0.113.1", media), Direction::SendRecv)
+        .expect("answered");
+    assert_eq!(leg.remote_rtcp(), Some(remote("203.0.113.9:5001")));
+    assert!(answer.contains("m=audio 10000 RTP/AVPF 0"));
+    leg.answer(&body("203.0.113.1", ANSWER), Direction::SendRecv)
+        .expect("answered");
+    assert_eq!(leg.remote_rtcp(), Some(remote("203.0.113.1:4001")));
+}
+
+#[test]
+fn the_callers_wish_orders_the_codecs() {
+    let mut leg = negotiation();
+    leg.allow(vec![Codec::Pcmu]);
+    let both = body("203.0.113.1", "m=audio 4000 RTP/AVP 8 0");
+    let (_, agreed) = leg.answer(&both, Direction::SendRecv).expect("agreed");
+    assert_eq!(agreed.codec, Codec::Pcmu);
+    assert!(leg.offer(Direction::SendRecv).contains("RTP/AVP 0 101"));
 }
 
 #[test]

@@ -1,15 +1,11 @@
-//! Digest authentication (RFC 7616, RFC 8760; RFC 3261 §22): answering challenges as a caller,
-//! and challenging with stateless nonces as a server.
-
-use std::collections::HashMap;
-use std::time::Duration;
+//! Digest authentication (RFC 7616, RFC 8760; RFC 3261 §22): the arithmetic of both sides, and
+//! answering challenges as a caller. [`super::accounts`] is the server.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
-use super::message::{Uri, split_commas};
-use crate::now::UtcMs;
+use super::message::split_commas;
 
 /// What we answer a trunk's challenge with.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,14 +29,14 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "SHA-256",
             Algorithm::Md5 => "MD5",
         }
     }
 
-    fn parse(text: Option<&str>) -> Option<Algorithm> {
+    pub(super) fn parse(text: Option<&str>) -> Option<Algorithm> {
         match text {
             None => Some(Algorithm::Md5),
             Some(text) if text.eq_ignore_ascii_case("MD5") => Some(Algorithm::Md5),
@@ -49,7 +45,7 @@ impl Algorithm {
         }
     }
 
-    fn hash(self, text: &str) -> String {
+    pub(super) fn hash(self, text: &str) -> String {
         match self {
             Algorithm::Sha256 => hex(&Sha256::digest(text.as_bytes())),
             Algorithm::Md5 => hex(&Md5::digest(text.as_bytes())),
@@ -75,13 +71,17 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    fn ha1(&self, algorithm: Algorithm, user: &str, realm: &str) -> Option<String> {
+    pub(super) fn ha1(&self, algorithm: Algorithm, user: &str, realm: &str) -> Option<String> {
         match (self, algorithm) {
             (Secret::Password(password), _) => {
                 Some(algorithm.hash(&format!("{user}:{realm}:{password}")))
             }
-            (Secret::Ha1 { md5, .. }, Algorithm::Md5) => md5.clone(),
-            (Secret::Ha1 { sha256, .. }, Algorithm::Sha256) => sha256.clone(),
+            (Secret::Ha1 { md5, .. }, Algorithm::Md5) => {
+                md5.as_deref().map(str::to_ascii_lowercase)
+            }
+            (Secret::Ha1 { sha256, .. }, Algorithm::Sha256) => {
+                sha256.as_deref().map(str::to_ascii_lowercase)
+            }
         }
     }
 }
@@ -166,14 +166,14 @@ impl Challenge {
     }
 }
 
-struct Parts<'a> {
-    nonce: &'a str,
+pub(super) struct Parts<'a> {
+    pub nonce: &'a str,
     /// nc and cnonce.
-    qop: Option<(&'a str, &'a str)>,
+    pub qop: Option<(&'a str, &'a str)>,
 }
 
 impl Parts<'_> {
-    fn response(&self, algorithm: Algorithm, ha1: &str, method: &str, uri: &str) -> String {
+    pub fn response(&self, algorithm: Algorithm, ha1: &str, method: &str, uri: &str) -> String {
         let ha2 = algorithm.hash(&format!("{method}:{uri}"));
         let nonce = self.nonce;
         match self.qop {
@@ -186,10 +186,10 @@ impl Parts<'_> {
 }
 
 /// `key=value` pairs after the word Digest.
-struct Fields(Vec<(String, String)>);
+pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    fn parse(value: &str) -> Option<Fields> {
+    pub fn parse(value: &str) -> Option<Fields> {
         let (scheme, rest) = value.trim().split_once([' ', '\t'])?;
         if !scheme.eq_ignore_ascii_case("Digest") {
             return None;
@@ -201,7 +201,7 @@ impl Fields {
         Some(Fields(pairs.collect()))
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
+    pub fn text(&self, key: &str) -> Option<&str> {
         self.0
             .iter()
             .find(|(name, _)| name == key)
@@ -209,167 +209,8 @@ impl Fields {
     }
 }
 
-/// How long a nonce may be answered; after that the answer is `stale`.
-const NONCE_LIFE: Duration = Duration::from_secs(300);
-/// Nonces whose counts are remembered at once.
-const NONCES_REMEMBERED_MAX: usize = 10_000;
-
-#[derive(Clone, Debug)]
-struct Account {
-    secret: Secret,
-    order: Vec<Algorithm>,
-}
-
-/// The server side: accounts, nonces and their counts.
-pub(super) struct Guard {
-    realm: String,
-    key: [u8; 32],
-    accounts: HashMap<String, Account>,
-    counts: HashMap<String, (u32, UtcMs)>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Known(String),
-    Challenge { stale: bool },
-}
-
-impl Guard {
-    pub fn new(realm: String, key: [u8; 32]) -> Guard {
-        Guard {
-            realm,
-            key,
-            accounts: HashMap::new(),
-            counts: HashMap::new(),
-        }
-    }
-
-    pub fn set_account(&mut self, user: String, secret: Secret, order: Vec<Algorithm>) {
-        self.accounts.insert(user, Account { secret, order });
-    }
-
-    pub fn remove_account(&mut self, user: &str) {
-        self.accounts.remove(user);
-    }
-
-    pub fn has_accounts(&self) -> bool {
-        !self.accounts.is_empty()
-    }
-
-    /// WWW-Authenticate values in the order the account prefers; an unknown user gets the same.
-    pub fn challenges(
-        &self,
-        now: UtcMs,
-        user: Option<&str>,
-        salt: &str,
-        stale: bool,
-    ) -> Vec<String> {
-        let nonce = self.nonce(now, salt);
-        let usual = [Algorithm::Sha256, Algorithm::Md5];
-        let account = user.and_then(|user| self.accounts.get(user));
-        let order = account.map_or(usual.as_slice(), |account| account.order.as_slice());
-        let stale = if stale { ", stale=true" } else { "" };
-        let realm = quote(&self.realm);
-        let value = |algorithm: &Algorithm| {
-            let name = algorithm.name();
-            format!(
-                "Digest realm={realm}, nonce=\"{nonce}\", algorithm={name}, qop=\"auth\"{stale}"
-            )
-        };
-        order.iter().map(value).collect()
-    }
-
-    fn nonce(&self, now: UtcMs, salt: &str) -> String {
-        let stamp = format!("{:x}.{salt}", now.0);
-        format!("{stamp}.{}", self.seal(&stamp))
-    }
-
-    fn seal(&self, stamp: &str) -> String {
-        mac(&self.key, &["nonce", stamp, &self.realm])[..32].to_owned()
-    }
-
-    /// When this nonce was ours, its age.
-    fn nonce_age_ms(&self, now: UtcMs, nonce: &str) -> Option<u64> {
-        let (stamp, seal) = nonce.rsplit_once('.')?;
-        if !same(seal, &self.seal(stamp)) {
-            return None;
-        }
-        let (time, _) = stamp.split_once('.')?;
-        Some(now.ms_since(UtcMs(i64::from_str_radix(time, 16).ok()?)))
-    }
-
-    pub fn check(&mut self, now: UtcMs, method: &str, uri: &str, values: &[String]) -> Verdict {
-        let ours = values.iter().filter_map(|value| Fields::parse(value));
-        let mut ours = ours.filter(|fields| fields.text("realm") == Some(self.realm.as_str()));
-        let Some(fields) = ours.next() else {
-            return Verdict::Challenge { stale: false };
-        };
-        self.judge(now, method, uri, &fields)
-            .unwrap_or(Verdict::Challenge { stale: false })
-    }
-
-    fn judge(&mut self, now: UtcMs, method: &str, uri: &str, fields: &Fields) -> Option<Verdict> {
-        let algorithm = Algorithm::parse(fields.text("algorithm"))?;
-        let (user, nonce) = (fields.text("username")?, fields.text("nonce")?);
-        let age_ms = self.nonce_age_ms(now, nonce)?;
-        let named = fields.text("uri")?;
-        if named != uri && !same_uri(named, uri) {
-            return None;
-        }
-        // An unknown user costs the same work as a known one.
-        let nobody = Account {
-            secret: Secret::Password(String::new()),
-            order: Vec::new(),
-        };
-        let account = self.accounts.get(user);
-        let secret = &account.unwrap_or(&nobody).secret;
-        let ha1 = secret.ha1(algorithm, user, &self.realm)?;
-        let (nc, cnonce) = (fields.text("nc")?, fields.text("cnonce")?);
-        if fields.text("qop")? != "auth" {
-            return None;
-        }
-        let parts = Parts {
-            nonce,
-            qop: Some((nc, cnonce)),
-        };
-        let expected = parts.response(algorithm, &ha1, method, named);
-        let right = same(&expected, fields.text("response")?);
-        let allowed = account.is_some_and(|account| account.order.contains(&algorithm));
-        if !right || !allowed {
-            return None;
-        }
-        let count = u32::from_str_radix(nc, 16).ok()?;
-        let fresh = age_ms <= NONCE_LIFE.as_millis() as u64 && self.count(now, nonce, count);
-        Some(if fresh {
-            Verdict::Known(user.to_owned())
-        } else {
-            Verdict::Challenge { stale: true }
-        })
-    }
-
-    /// RFC 7616 3.4.5: a count is used once. False for a replay.
-    fn count(&mut self, now: UtcMs, nonce: &str, count: u32) -> bool {
-        if self.counts.len() >= NONCES_REMEMBERED_MAX {
-            let life_ms = NONCE_LIFE.as_millis() as u64;
-            self.counts
-                .retain(|_, (_, seen)| now.ms_since(*seen) <= life_ms);
-        }
-        if self.counts.len() >= NONCES_REMEMBERED_MAX && !self.counts.contains_key(nonce) {
-            return false;
-        }
-        let (last, _) = self.counts.entry(nonce.to_owned()).or_insert((0, now));
-        let newer = count > *last;
-        *last = count.max(*last);
-        newer
-    }
-}
-
-fn same_uri(a: &str, b: &str) -> bool {
-    matches!((Uri::parse(a), Uri::parse(b)), (Ok(a), Ok(b)) if a.is_same(&b))
-}
-
 /// Equality that takes as long whatever differs.
-fn same(a: &str, b: &str) -> bool {
+pub(super) fn same(a: &str, b: &str) -> bool {
     let differences = a
         .bytes()
         .zip(b.bytes())
@@ -394,7 +235,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     super::message::quote(text)
 }
 
@@ -420,8 +261,6 @@ fn unquote(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const NOW: UtcMs = UtcMs(1_700_000_000_000);
-
     /// RFC 7616 3.9.1.
     #[test]
     fn the_rfcs_own_example_comes_out() {
@@ -441,71 +280,12 @@ mod tests {
         assert_eq!(answer(Algorithm::Sha256), sha256);
     }
 
-    fn guard() -> Guard {
-        let mut guard = Guard::new("house".into(), [7; 32]);
-        let order = vec![Algorithm::Sha256, Algorithm::Md5];
-        guard.set_account("ann".into(), Secret::Password("secret".into()), order);
-        guard
-    }
-
     fn who(password: &str) -> Credentials {
         Credentials {
             username: "ann".into(),
             password: password.into(),
             realm: None,
         }
-    }
-
-    fn answer(guard: &Guard, password: &str, order: usize) -> String {
-        let challenges = guard.challenges(NOW, Some("ann"), "salt", false);
-        let challenge = Challenge::choose(&challenges[order..], &who(password)).unwrap();
-        challenge.answer(&who(password), "INVITE", "sip:b@house", "cn")
-    }
-
-    #[test]
-    fn our_own_answers_pass_with_both_algorithms_and_only_once() {
-        for order in [0, 1] {
-            let mut guard = guard();
-            let values = [answer(&guard, "secret", order)];
-            let mut check = |now| guard.check(now, "INVITE", "sip:b@house", &values);
-            assert_eq!(check(NOW), Verdict::Known("ann".into()));
-            assert_eq!(check(NOW), Verdict::Challenge { stale: true }, "a replay");
-        }
-    }
-
-    #[test]
-    fn wrong_secret_method_uri_user_or_nonce_is_challenged_again() {
-        let mut guard = guard();
-        let good = answer(&guard, "secret", 0);
-        let refused = Verdict::Challenge { stale: false };
-        let wrong = [answer(&guard, "guess", 0)];
-        assert_eq!(guard.check(NOW, "INVITE", "sip:b@house", &wrong), refused);
-        assert_eq!(
-            guard.check(NOW, "REGISTER", "sip:b@house", std::slice::from_ref(&good)),
-            refused
-        );
-        assert_eq!(
-            guard.check(NOW, "INVITE", "sip:evil@house", std::slice::from_ref(&good)),
-            refused
-        );
-        let other = good.replace("username=\"ann\"", "username=\"bob\"");
-        assert_eq!(guard.check(NOW, "INVITE", "sip:b@house", &[other]), refused);
-        let forged = good.replace("nonce=\"1", "nonce=\"2");
-        assert_ne!(forged, good);
-        assert_eq!(
-            guard.check(NOW, "INVITE", "sip:b@house", &[forged]),
-            refused
-        );
-        assert_eq!(guard.check(NOW, "INVITE", "sip:b@house", &[]), refused);
-    }
-
-    #[test]
-    fn an_old_nonce_is_stale() {
-        let mut guard = guard();
-        let values = [answer(&guard, "secret", 0)];
-        let later = NOW.plus(NONCE_LIFE + Duration::from_secs(1));
-        let verdict = guard.check(later, "INVITE", "sip:b@house", &values);
-        assert_eq!(verdict, Verdict::Challenge { stale: true });
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct InvitePlan {
     pub branch: String,
     pub cseq: u32,
     pub request_uri: String,
+    /// Route values, first hop first: those of a phone that registered through a proxy.
+    pub route: Vec<String>,
     pub from: NameAddr,
     pub to: NameAddr,
     pub flow: Flow,
@@ -67,6 +69,9 @@ impl InvitePlan {
         text.put("branch", &self.branch);
         text.put("cseq", &self.cseq.to_string());
         text.put("request-uri", &self.request_uri);
+        for route in &self.route {
+            text.put("route", route);
+        }
         text.put("from", &self.from.to_string());
         text.put("to", &self.to.to_string());
         text.put("flow", &flow_text(&self.flow));
@@ -81,6 +86,7 @@ impl InvitePlan {
             branch: line(text, "branch")?.to_owned(),
             cseq: line(text, "cseq")?.parse().ok()?,
             request_uri: line(text, "request-uri")?.to_owned(),
+            route: lines(text, "route").map(str::to_owned).collect(),
             from: NameAddr::parse(line(text, "from")?)?,
             to: NameAddr::parse(line(text, "to")?)?,
             flow: parse_flow(line(text, "flow")?)?,
@@ -142,8 +148,9 @@ impl DialogIdentity {
 
     /// RFC 3261 12.2.1.1 and 8.1.2: requests follow the route set or the target. A WebSocket
     /// peer is only where its connection is, a phone behind NAT only where it was heard from.
+    /// While a TCP or TLS connection lives, requests go over it wherever this points.
     fn aim(&mut self, invited: Option<&str>) {
-        if self.flow.transport != Transport::Udp {
+        if self.flow.transport.is_websocket() {
             return;
         }
         let first = self
@@ -151,7 +158,12 @@ impl DialogIdentity {
             .first()
             .and_then(|route| NameAddr::parse(route));
         let next = first.map_or_else(|| self.remote_target.clone(), |route| route.uri);
-        let address = |text: &str| Uri::parse(text).ok().and_then(|uri| uri.address());
+        let default_port = self.flow.transport.default_port();
+        let address = |text: &str| {
+            let uri = Uri::parse(text).ok()?;
+            let port = uri.port.unwrap_or(default_port);
+            Some(SocketAddr::new(uri.address()?.ip(), port))
+        };
         let redirected = invited
             .and_then(address)
             .is_some_and(|literal| literal != self.flow.remote);

@@ -4,12 +4,18 @@
 //! The door is [`Endpoint`]. Times are `std::time::Instant` through [`crate::now::Now`];
 //! expiries are seconds.
 
+mod accounts;
 mod auth;
 mod dialog;
+mod doors;
 mod endpoint;
 mod event;
+mod frame;
+pub mod guard;
 pub mod message;
+mod nonce;
 mod registrar;
+mod replaces;
 mod session;
 mod stack;
 mod timer;
@@ -17,11 +23,16 @@ mod transaction;
 
 pub use auth::{Algorithm, Credentials, Secret};
 pub use dialog::{DialogIdentity, InvitePlan, Orphan};
+pub use doors::Door;
 pub use endpoint::{Counters, Endpoint, EndpointConfig, Snapshot};
 pub use event::{
-    EndedBy, Flow, InviteTimers, Output, Party, PingId, Reason, SessionId, SipEvent, Transport,
+    EndedBy, Flow, InfoDigit, InviteTimers, Output, Party, PingId, Reason, RedirectContact,
+    SessionId, SipEvent, Transport,
 };
-pub use message::{Body, Headers, Limits, NameAddr, Uri};
-pub use registrar::{Binding, RegistrarLimits};
+pub use frame::{Broken, Framed, Framer};
+pub use guard::{SecurityEvent, SecurityNote};
+pub use message::{Body, Headers, Limits, NameAddr, Target, Uri};
+pub use registrar::{Reach, Registered, RegistrarLimits, SavedBinding};
+pub use replaces::Replaces;
 pub use timer::{Deadline, Timers};
 pub use transaction::Counts;

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use crate::now::Now;
 
 use super::auth::{self, Challenge, Credentials};
+use super::doors::told;
 use super::endpoint::EndpointConfig;
 use super::event::{Flow, Output, Reason, SipEvent, Transport};
 use super::message::{ALLOW, Body, Headers, Method, NameAddr, Param, Request, Response, Via};
@@ -17,7 +18,7 @@ use super::timer::Timers;
 use super::transaction::{Owner, Transactions, TxId};
 
 /// Headers that are ours alone; a caller cannot give them.
-const OURS: [&str; 12] = [
+const OURS: [&str; 18] = [
     "Via",
     "From",
     "To",
@@ -30,7 +31,24 @@ const OURS: [&str; 12] = [
     "Content-Length",
     "Content-Type",
     "Authorization",
+    "Allow",
+    "Supported",
+    "Session-Expires",
+    "Min-SE",
+    "RSeq",
+    "RAck",
 ];
+
+/// The extensions we speak: RFC 3262, RFC 4028, RFC 3891.
+pub(super) const SUPPORTED: &str = "100rel, timer, replaces";
+
+/// Whether a list header such as Supported or Require names this option.
+pub(super) fn names_option(headers: &Headers, header: &str, option: &str) -> bool {
+    headers
+        .items(header)
+        .iter()
+        .any(|item| item.eq_ignore_ascii_case(option))
+}
 
 /// What was done with the 2xx of one callee.
 pub(super) enum Ack {
@@ -128,15 +146,18 @@ impl Stack {
 
     fn host(&self, flow: &Flow) -> String {
         match flow.transport {
-            Transport::Udp => self.advertised(flow).to_string(),
+            Transport::Udp | Transport::Tcp | Transport::Tls => self.advertised(flow).to_string(),
             Transport::Ws | Transport::Wss => self.config.ws_host.clone(),
         }
     }
 
     /// An unspecified advertised address stands for the socket's own.
     fn advertised(&self, flow: &Flow) -> SocketAddr {
+        if let Some(told) = told(&self.config.doors, flow) {
+            return told;
+        }
         let advertised = self.config.udp_advertised;
-        if advertised.ip().is_unspecified() {
+        if advertised.ip().is_unspecified() || flow.transport != Transport::Udp {
             flow.local
         } else {
             advertised
@@ -146,6 +167,9 @@ impl Stack {
     pub fn contact(&self, flow: &Flow) -> String {
         match flow.transport {
             Transport::Udp => format!("<sip:foredial@{}>", self.host(flow)),
+            Transport::Tcp => format!("<sip:foredial@{};transport=tcp>", self.host(flow)),
+            // RFC 5630 3.1.4 calls it deprecated, and it is what every peer understands.
+            Transport::Tls => format!("<sip:foredial@{};transport=tls>", self.host(flow)),
             // RFC 7118 5: `transport=ws` for both WS and WSS.
             Transport::Ws | Transport::Wss => {
                 format!("<sip:foredial@{};transport=ws>", self.host(flow))
@@ -153,27 +177,44 @@ impl Stack {
         }
     }
 
+    /// RFC 3261 12.1.1: who was asked for by `sips:` is so from end to end.
+    pub fn contact_for(&self, request: &Request, flow: &Flow) -> String {
+        let asked = request.uri.get(..5).unwrap_or_default();
+        if flow.transport == Transport::Tls && asked.eq_ignore_ascii_case("sips:") {
+            return format!("<sips:foredial@{}>", self.host(flow));
+        }
+        self.contact(flow)
+    }
+
     /// Puts our Via on top of a request, which must have none.
     pub fn add_via(&self, request: &mut Request, flow: &Flow, branch: &str) {
-        let host = self.host(flow);
-        let name = flow.transport.name();
-        let rport = if flow.transport == Transport::Udp {
-            ";rport"
-        } else {
-            ""
+        request.headers.put("Via", self.via(flow, branch));
+    }
+
+    pub fn via(&self, flow: &Flow, branch: &str) -> String {
+        let (name, host) = (flow.transport.name(), self.host(flow));
+        let param = match flow.transport {
+            Transport::Udp => ";rport",
+            // RFC 5923 5: requests to us may come back over this connection.
+            Transport::Tls => ";alias",
+            Transport::Tcp | Transport::Ws | Transport::Wss => "",
         };
-        request.headers.put(
-            "Via",
-            format!("SIP/2.0/{name} {host}{rport};branch={branch}"),
-        );
+        format!("SIP/2.0/{name} {host}{param};branch={branch}")
     }
 
     /// Completes a request of ours: Via, Contact where a dialog wants it, User-Agent.
     pub fn dress(&self, request: &mut Request, flow: &Flow, branch: &str) {
         self.add_via(request, flow, branch);
-        if request.method == Method::Invite || request.method == Method::Options {
-            request.headers.put("Contact", self.contact(flow));
+        // RFC 3311 5.1, RFC 3515 2.1 and RFC 6665 8.1.1: these move or name the target as well.
+        let targets = matches!(
+            request.method,
+            Method::Invite | Method::Options | Method::Update | Method::Refer | Method::Notify
+        );
+        if targets {
+            let contact = self.contact_for(request, flow);
+            request.headers.put("Contact", contact);
             request.headers.put("Allow", ALLOW);
+            request.headers.put("Supported", SUPPORTED);
         }
         if request.method != Method::Ack {
             request.headers.put("User-Agent", &self.config.user_agent);
@@ -276,8 +317,14 @@ impl Stack {
 pub(super) fn stamp_source(request: &mut Request, flow: &Flow) -> Option<Flow> {
     let mut via: Via = request.headers.via()?;
     let mut back = *flow;
-    if flow.transport == Transport::Udp {
-        back.remote = via.response_address(flow.remote);
+    match flow.transport {
+        Transport::Udp => back.remote = via.response_address(flow.remote),
+        // RFC 3261 18.2.2: where to, should the connection be gone by then.
+        Transport::Tcp | Transport::Tls => {
+            let port = via.port.unwrap_or(flow.transport.default_port());
+            back.remote.set_port(port);
+        }
+        Transport::Ws | Transport::Wss => {}
     }
     via.stamp(flow.remote);
     request.headers.replace_first_item("Via", &via.to_string());

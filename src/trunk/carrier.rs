@@ -149,6 +149,30 @@ impl Carrier {
         carrier
     }
 
+    /// New terms; calls, counters and the health of servers that stay are kept.
+    pub fn reload(&mut self, now: Instant, terms: Terms) {
+        let before = std::mem::replace(&mut self.terms, terms);
+        if before.calls_per_s != self.terms.calls_per_s {
+            self.bucket = Bucket::new(now, self.terms.calls_per_s);
+        }
+        let mut known = std::mem::take(&mut self.names);
+        for place in &self.terms.places {
+            if matches!(place, Place::Name { .. }) {
+                let name = known.remove(place).unwrap_or(Name {
+                    targets: Vec::new(),
+                    ask_at: now,
+                });
+                self.names.insert(place.clone(), name);
+            }
+        }
+        self.watch_all(now);
+        if before.options_every != self.terms.options_every {
+            for server in self.servers.keys().copied().collect::<Vec<_>>() {
+                self.ping_later(now, server);
+            }
+        }
+    }
+
     // ── calls
 
     /// A place for one call and the right to one INVITE, or what is full.
@@ -158,9 +182,14 @@ impl Carrier {
             return Err(Full::Calls);
         }
         self.take_invite(now)?;
+        Ok(self.take_anyway())
+    }
+
+    /// A place whatever the limits say: for emergency calls.
+    pub fn take_anyway(&mut self) -> Slot {
         self.next_slot += 1;
         self.slots.insert(Slot(self.next_slot));
-        Ok(Slot(self.next_slot))
+        Slot(self.next_slot)
     }
 
     /// The right to a further INVITE of a call that has its place.
@@ -180,6 +209,16 @@ impl Carrier {
     /// Servers in the order one call should try them, and whether each is up. Those that asked to
     /// be left alone are not among them; those that are down come last.
     pub fn order(&mut self, now: Instant) -> Vec<(SocketAddr, bool)> {
+        let mut ordered = self.order_anyway();
+        ordered.retain(|(address, _)| {
+            let watched = self.servers.get(address);
+            watched.is_some_and(|watched| !watched.health.rests(now))
+        });
+        ordered
+    }
+
+    /// The same, with those that asked to be left alone.
+    pub fn order_anyway(&mut self) -> Vec<(SocketAddr, bool)> {
         let mut listed = Vec::new();
         for place in &self.terms.places {
             match (place, self.names.get(place)) {
@@ -194,7 +233,7 @@ impl Carrier {
             .into_iter()
             .filter_map(|address| {
                 let health = &self.servers.get(&address)?.health;
-                (!health.rests(now)).then_some((address, health.is_up()))
+                Some((address, health.is_up()))
             })
             .collect();
         ordered.sort_by_key(|(_, is_up)| !is_up);
@@ -319,6 +358,9 @@ impl Carrier {
 
     fn ping_later(&mut self, now: Instant, server: SocketAddr) {
         let Some(every) = self.terms.options_every else {
+            if let Some(watched) = self.servers.get_mut(&server) {
+                watched.ping = Ping::Off;
+            }
             return;
         };
         if let Some(watched) = self.servers.get_mut(&server) {
@@ -397,6 +439,11 @@ impl Carrier {
     }
 
     // ── for people
+
+    /// Every server there is now.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.servers.keys().copied()
+    }
 
     #[must_use]
     pub fn servers(&self, now: Instant) -> Vec<Server> {

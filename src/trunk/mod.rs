@@ -5,6 +5,7 @@
 
 mod block;
 mod carrier;
+pub mod fraud;
 pub mod health;
 mod identity;
 mod limit;

@@ -23,6 +23,10 @@ pub struct Phone {
     pub registrar: Option<(SocketAddr, String)>,
     /// 200 to every INVITE at once; otherwise it rings.
     pub answers: bool,
+    /// Whom it calls as soon as it is up.
+    pub calls: Option<String>,
+    /// It says BYE and ends by itself after this.
+    pub life_s: u32,
 }
 
 impl Phone {
@@ -34,6 +38,8 @@ impl Phone {
             tone_hz: 700.0,
             registrar: None,
             answers: true,
+            calls: None,
+            life_s: LIFE_S,
         }
     }
 
@@ -53,7 +59,10 @@ impl Phone {
             .arg("-4")
             .arg("-f")
             .arg(folder.path())
-            .args(["-t", &LIFE_S.to_string()]);
+            .args(["-t", &self.life_s.to_string()]);
+        if let Some(number) = &self.calls {
+            command.arg("-e").arg(format!("/dial {number}"));
+        }
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -107,6 +116,11 @@ impl Baresip {
 
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// What it heard in its calls so far, 16-bit at 8 kHz, oldest call first. A call's file is

@@ -85,6 +85,24 @@ impl Home {
         })
     }
 
+    /// With a configuration of `config/`, on an address of its own instead of 127.0.0.1.
+    pub fn configured(config: &str) -> Arc<Home> {
+        Home::written(|ip| config.replace("127.0.0.1", &ip.to_string()))
+    }
+
+    /// A folder whose configuration is written for its address.
+    pub fn written(config: impl FnOnce(Ipv4Addr) -> String) -> Arc<Home> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ip = own_address();
+        std::fs::write(folder.path().join("foredial.toml"), config(ip))
+            .expect("the folder is ours");
+        Arc::new(Home {
+            folder,
+            ip,
+            log_level: "info",
+        })
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }

@@ -15,4 +15,5 @@ pub mod floor;
 pub mod line;
 pub mod page;
 pub mod sipp;
+pub mod wire;
 pub mod world;

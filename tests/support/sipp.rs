@@ -18,6 +18,8 @@ pub struct Scenario {
     talk_ms: u64,
     /// What stands for `@status@` in the file.
     status: Option<String>,
+    /// Whom a calling scenario calls: number and address.
+    target: Option<(String, SocketAddr)>,
 }
 
 /// A running sipp.
@@ -47,6 +49,7 @@ impl Scenario {
             calls: 1,
             talk_ms: 5_000,
             status: None,
+            target: None,
         }
     }
 
@@ -67,6 +70,13 @@ impl Scenario {
     pub fn talk_ms(mut self, talk_ms: u64) -> Scenario {
         self.talk_ms = talk_ms;
         self
+    }
+
+    /// Calls instead of being called: `call`.
+    pub fn calling(number: &str, at: SocketAddr) -> Scenario {
+        let mut scenario = Scenario::named("call");
+        scenario.target = Some((number.to_owned(), at));
+        scenario
     }
 
     /// Another address of 127.0.0.0/8.
@@ -109,6 +119,9 @@ impl Scenario {
             "-d",
             &self.talk_ms.to_string(),
         ]);
+        if let Some((number, at)) = &self.target {
+            command.args(["-s", number, &at.to_string()]);
+        }
         command.args(["-trace_stat", "-stf", "stats.csv", "-fd", "1"]);
         command.args(["-trace_err", "-error_file", "errors.log"]);
         // A busy machine is no fault of the call.

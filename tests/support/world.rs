@@ -99,23 +99,19 @@ pub fn world_of_trunks(numbers: &[&str], trunks: Vec<Trunk>) -> World {
         .enumerate()
         .map(|(at, number)| row(at, &[number]))
         .collect();
-    World::over(rows, trunks)
+    World::over(rows, config_of(trunks))
 }
 
 impl World {
     pub fn new(rows: Vec<Row>) -> World {
-        let places = vec![Place::At(TRUNK.parse().expect("an address"))];
-        let mut trunk = Trunk::new(TrunkId::new("t"), places, TRUNK);
-        trunk.terms.calls_max = 100;
-        World::over(rows, vec![trunk])
+        World::over(rows, config())
     }
 
-    fn over(rows: Vec<Row>, trunks: Vec<Trunk>) -> World {
+    fn over(rows: Vec<Row>, config: EngineConfig) -> World {
         let now = Now {
             instant: Instant::now(),
             utc: START,
         };
-        let config = config(trunks);
         let mut db = Db::open(&store::Place::Memory).expect("SQLite in memory");
         let rules = Arc::new(config.rules());
         db.apply(now.utc, &store::Command::Configure { rules })
@@ -291,6 +287,13 @@ impl World {
         uuid::Uuid::from_u128(u128::from(self.number()))
     }
 
+    /// A new configuration, as `foredial ctl reload` hands it down.
+    pub fn reload(&mut self, change: impl FnOnce(&mut EngineConfig)) {
+        change(&mut self.config);
+        self.input(Input::Reload(Box::new(self.config.clone())));
+        self.run_for(Duration::from_millis(50));
+    }
+
     // --- what can be seen ---
 
     pub fn desk(&self, name: &str) -> &Value {
@@ -432,7 +435,8 @@ impl World {
                 Output::Reply { reply, result } => {
                     self.replies.insert(reply, result);
                 }
-                Output::FetchCrm(_) | Output::Resolve { .. } => {}
+                // There are no streams on this wire.
+                Output::FetchCrm(_) | Output::SipConnect { .. } | Output::Resolve { .. } => {}
             }
         }
         for (remote, text) in std::mem::take(&mut self.far.out) {
@@ -556,7 +560,15 @@ fn ws(id: u64) -> Flow {
     }
 }
 
-fn config(trunks: Vec<Trunk>) -> EngineConfig {
+/// One trunk, `t`, at [`TRUNK`].
+pub fn config() -> EngineConfig {
+    let places = vec![Place::At(TRUNK.parse().expect("an address"))];
+    let mut trunk = Trunk::new(TrunkId::new("t"), places, TRUNK);
+    trunk.terms.calls_max = 100;
+    config_of(vec![trunk])
+}
+
+fn config_of(trunks: Vec<Trunk>) -> EngineConfig {
     let campaign = CampaignId::new("c");
     let route = |trunk: &Trunk| rules::Route {
         trunk: trunk.id.clone(),
@@ -566,7 +578,7 @@ fn config(trunks: Vec<Trunk>) -> EngineConfig {
         routes: trunks.iter().map(route).collect(),
         ..rules::Campaign::new(campaign.clone())
     };
-    let agents = (1..=20).map(|at| {
+    let agents = (1..=60).map(|at| {
         let id = agent(&format!("agent{at}"));
         let profile = AgentProfile {
             id: id.clone(),
@@ -593,6 +605,7 @@ fn config(trunks: Vec<Trunk>) -> EngineConfig {
     EngineConfig {
         endpoint: EndpointConfig::new(SWITCH.parse().expect("an address"), "foredial.invalid"),
         trunk_flow: udp(),
+        ways: Default::default(),
         media_address: "127.0.0.1".parse().expect("an address"),
         rtp_ports: (10_000, 10_999),
         recordings: PathBuf::from("recordings"),
@@ -601,9 +614,12 @@ fn config(trunks: Vec<Trunk>) -> EngineConfig {
             .map(|trunk| (trunk.id.clone(), trunk))
             .collect(),
         resolvers: vec![],
+        plan: Default::default(),
+        permit: Vec::new(),
         phones: vec![],
         agents: agents.collect(),
         campaigns: BTreeMap::from([(campaign, Arc::new(shown))]),
+        fraud: Default::default(),
         epoch: "world".to_owned(),
         seed: 1,
         limits: Limits::default(),

@@ -2,6 +2,7 @@
 
 use crate::id::{CallId, LegId};
 use crate::media::g711::Law;
+use crate::peer::SrtpKeys;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub enum MediaCommand {
         telephone_event: Option<u8>,
         send: bool,
         receive: bool,
+        /// What SDES agreed on. With it nothing in the clear is sent, heard or latched on.
+        srtp: Option<SrtpKeys>,
     },
     /// The fact is `BrowserAnswer` or `BrowserRefused`.
     OpenBrowser {

@@ -10,7 +10,7 @@ use super::trunk::Kind;
 use crate::media::bridge::{Outgoing, Stamp};
 use crate::media::frame::FRAME_SAMPLES;
 use crate::media::music::Looped;
-use crate::media::packet::{DATAGRAM_BYTES_MAX, HEADER_BYTES, RtpHeader, write};
+use crate::media::packet::{DATAGRAM_BYTES_MAX, RtpHeader};
 use crate::rtpio::Reactor;
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// One more than the longest datagram, so that a longer one shows.
 pub const BUFFER_BYTES: usize = DATAGRAM_BYTES_MAX + 1;
 /// 120 ms of G.711; a longer packet is not telephony.
-const PAYLOAD_BYTES_MAX: usize = 960;
+pub const PAYLOAD_BYTES_MAX: usize = 960;
 /// The browser socket's reactor key; legs' keys are two a place below it.
 pub const BROWSER_KEY: usize = usize::MAX - 1;
 
@@ -205,17 +205,13 @@ fn transmit(
         timestamp,
         ssrc,
     };
-    match &leg.side {
+    match &mut leg.side {
         Side::Trunk(trunk) => {
             let Some((to, voice)) = trunk.target() else {
                 return;
             };
             header.payload_type = payload_type.unwrap_or(voice);
-            let mut datagram = [0; HEADER_BYTES + PAYLOAD_BYTES_MAX];
-            let Some(len) = write(&header, payload, &mut datagram) else {
-                return;
-            };
-            if !trunk.sockets.rtp.send(&datagram[..len], to) {
+            if !trunk.send(&header, payload, to) {
                 return;
             }
         }

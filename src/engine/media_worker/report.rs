@@ -51,12 +51,6 @@ impl Plane {
 
     fn send_report(&self, now: Moment, leg: &mut Leg, bye: bool) {
         let block = block(now, leg);
-        let Side::Trunk(trunk) = &leg.side else {
-            return;
-        };
-        let Some(to) = trunk.rtcp_target() else {
-            return;
-        };
         let sender = (leg.counts.packets_out > 0).then(|| Sender {
             at: ntp_now(),
             timestamp: leg.out.timestamp_now(now.at),
@@ -69,15 +63,30 @@ impl Plane {
             block,
             bye,
         };
+        let Side::Trunk(trunk) = &mut leg.side else {
+            return;
+        };
+        let Some(to) = trunk.rtcp_target() else {
+            return;
+        };
         // A report that the kernel does not take is made up for by the next.
-        let _ = trunk.sockets.rtcp.send(&rtcp::write(&report, CNAME), to);
+        let _ = trunk.send_report(&rtcp::write(&report, CNAME), to);
     }
 }
 
 /// Takes in what came on the RTCP port, or muxed on the RTP port (RFC 5761).
 pub fn take_report(now: Moment, leg: &mut Leg, from: SocketAddr, datagram: &[u8]) {
-    let believed = matches!(&leg.side, Side::Trunk(trunk) if trunk.believes_report(from));
-    let report = rtcp::read(datagram, leg.out.ssrc()).filter(|_| believed);
+    let ours = leg.out.ssrc();
+    let report = match &mut leg.side {
+        Side::Trunk(trunk) if trunk.believes_report(from) => match trunk.srtp() {
+            Some(srtp) => srtp
+                .unprotect_rtcp(datagram)
+                .ok()
+                .and_then(|plain| rtcp::read(&plain, ours)),
+            None => rtcp::read(datagram, ours),
+        },
+        _ => None,
+    };
     let Some(report) = report else {
         leg.counts.refused += 1;
         return;

@@ -7,12 +7,15 @@ use crate::media::g711::Law;
 use crate::media::gain::level_dbfs;
 use crate::media::packet::{RtpHeader, RtpPacket, write};
 use crate::media::tone::{ANYWHERE, level_at, sine};
+use crate::peer::{Srtp, SrtpKeys, Suite};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
+
+mod srtp;
 
 const A: LegId = LegId(1);
 const B: LegId = LegId(2);
@@ -34,6 +37,16 @@ struct House {
     folder: tempfile::TempDir,
 }
 
+/// The phone's end of a leg's keys.
+fn theirs(keys: &SrtpKeys) -> Srtp {
+    let turned = SrtpKeys {
+        suite: keys.suite,
+        local: keys.remote.clone(),
+        remote: keys.local.clone(),
+    };
+    Srtp::from_keys(&turned).expect("keys fit")
+}
+
 /// The far side of a trunk leg.
 struct Phone {
     leg: LegId,
@@ -47,6 +60,9 @@ struct Phone {
     on: Instant,
     /// What came, in order of arrival.
     heard: Vec<RtpPacket>,
+    /// As the leg has them; the phone's own state is the other way round.
+    keys: Option<SrtpKeys>,
+    srtp: Option<Srtp>,
 }
 
 impl House {
@@ -84,6 +100,10 @@ impl House {
 
     /// Opens and aims a leg, with a phone at its far side.
     fn phone(&self, leg: LegId, law: Law) -> Phone {
+        self.phone_with(leg, law, None)
+    }
+
+    fn phone_with(&self, leg: LegId, law: Law, keys: Option<SrtpKeys>) -> Phone {
         let socket = UdpSocket::bind((LOOPBACK, 0)).expect("a port");
         socket
             .set_read_timeout(Some(Duration::from_millis(1)))
@@ -102,6 +122,8 @@ impl House {
             frame: 0,
             on: Instant::now(),
             heard: vec![],
+            srtp: keys.as_ref().map(|keys| theirs(keys)),
+            keys,
         };
         self.aim(&phone, true);
         // The leg is there when it sends its silence.
@@ -123,6 +145,7 @@ impl House {
             telephone_event: Some(101),
             send: true,
             receive: both_ways,
+            srtp: phone.keys.clone(),
         });
     }
 
@@ -199,9 +222,14 @@ impl Phone {
         };
         let mut datagram = [0; 400];
         let len = write(&header, payload, &mut datagram).expect("it fits");
-        self.socket
-            .send_to(&datagram[..len], self.to)
-            .expect("sent");
+        let mut wire = datagram[..len].to_vec();
+        if let Some(srtp) = &mut self.srtp {
+            let packet = header.with_payload(bytes::Bytes::copy_from_slice(payload));
+            wire = srtp
+                .protect(&packet, header.ssrc, payload_type)
+                .expect("protected");
+        }
+        self.socket.send_to(&wire, self.to).expect("sent");
         self.sequence = self.sequence.wrapping_add(1);
         self.frame += 1;
     }
@@ -215,8 +243,11 @@ impl Phone {
     fn listen(&mut self) {
         let mut datagram = [0; 1_500];
         while let Ok((len, _)) = self.socket.recv_from(&mut datagram) {
-            self.heard
-                .push(RtpPacket::read(&datagram[..len]).expect("well formed"));
+            let wire = &datagram[..len];
+            self.heard.push(match &mut self.srtp {
+                Some(srtp) => srtp.unprotect(wire).expect("authentic"),
+                None => RtpPacket::read(wire).expect("well formed"),
+            });
         }
     }
 

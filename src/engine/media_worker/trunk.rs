@@ -1,7 +1,10 @@
 //! A trunk leg's sockets, and whom they believe.
 
-use crate::media::packet::RtpHeader;
+use super::plane::PAYLOAD_BYTES_MAX;
+use crate::media::packet::{HEADER_BYTES, RtpHeader, write};
+use crate::peer::{PeerError, Srtp, SrtpKeys};
 use crate::rtpio::PortPair;
+use bytes::Bytes;
 use std::net::SocketAddr;
 
 /// About 40 packets, 0.8 s: what a starving worker finds later is not worth more.
@@ -10,6 +13,12 @@ pub const QUEUE_BYTES: usize = 32_768;
 pub struct Trunk {
     pub sockets: PortPair,
     aim: Option<Aim>,
+    srtp: Option<Secured>,
+}
+
+struct Secured {
+    keys: SrtpKeys,
+    srtp: Box<Srtp>,
 }
 
 /// What SDP said.
@@ -63,7 +72,56 @@ impl Aim {
 
 impl Trunk {
     pub fn new(sockets: PortPair) -> Trunk {
-        Trunk { sockets, aim: None }
+        Trunk {
+            sockets,
+            aim: None,
+            srtp: None,
+        }
+    }
+
+    /// Keys from SDP, and again at each re-INVITE; `None` is voice in the clear.
+    pub fn secure(&mut self, keys: Option<SrtpKeys>) -> Result<(), PeerError> {
+        let before = self.srtp.take();
+        let Some(keys) = keys else {
+            return Ok(());
+        };
+        self.srtp = Some(match before {
+            Some(before) if before.keys == keys => before,
+            before => {
+                let mut srtp = Box::new(Srtp::from_keys(&keys)?);
+                if let Some(before) = before {
+                    srtp.carry_over(*before.srtp, &before.keys, &keys);
+                }
+                Secured { keys, srtp }
+            }
+        });
+        Ok(())
+    }
+
+    pub fn srtp(&mut self) -> Option<&mut Srtp> {
+        self.srtp.as_mut().map(|secured| &mut *secured.srtp)
+    }
+
+    /// Whether the kernel took it.
+    pub fn send(&mut self, header: &RtpHeader, payload: &[u8], to: SocketAddr) -> bool {
+        if let Some(Secured { srtp, .. }) = &mut self.srtp {
+            let packet = header.with_payload(Bytes::copy_from_slice(payload));
+            let wire = srtp.protect(&packet, header.ssrc, header.payload_type);
+            return wire.is_some_and(|wire| self.sockets.rtp.send(&wire, to));
+        }
+        let mut datagram = [0; HEADER_BYTES + PAYLOAD_BYTES_MAX];
+        let len = write(header, payload, &mut datagram);
+        len.is_some_and(|len| self.sockets.rtp.send(&datagram[..len], to))
+    }
+
+    /// Whether the kernel took it.
+    pub fn send_report(&mut self, report: &[u8], to: SocketAddr) -> bool {
+        match &mut self.srtp {
+            None => self.sockets.rtcp.send(report, to),
+            Some(Secured { srtp, .. }) => srtp
+                .protect_rtcp(report)
+                .is_some_and(|wire| self.sockets.rtcp.send(&wire, to)),
+        }
     }
 
     /// A new address opens the latch; the same one keeps it, since a NAT has not moved for a

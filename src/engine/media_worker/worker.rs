@@ -10,7 +10,7 @@ use crate::media::bridge::Voice;
 use crate::media::frame::FRAME_MS;
 use crate::media::g711::Law;
 use crate::media::packet::{is_rtcp, read};
-use crate::peer::PeerEvent;
+use crate::peer::{PeerEvent, SrtpKeys};
 use crate::rtpio::{PortPair, Ready};
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -110,9 +110,10 @@ impl Worker {
                 telephone_event,
                 send,
                 receive,
+                srtp,
             } => {
                 let aim = Aim::new(remote, payload_type, telephone_event, send, receive);
-                self.aim_trunk(now, leg, aim, law);
+                self.aim_trunk(now, leg, aim, law, srtp);
             }
             MediaCommand::OpenBrowser { leg, offer, law } => {
                 self.open_browser(now, leg, &offer, law);
@@ -191,14 +192,21 @@ impl Worker {
         plane.recordings.retap(&mut plane.legs);
     }
 
-    fn aim_trunk(&mut self, now: Moment, id: LegId, aim: Aim, law: Law) {
+    fn aim_trunk(&mut self, now: Moment, id: LegId, aim: Aim, law: Law, srtp: Option<SrtpKeys>) {
         let Some(leg) = self.plane.legs.named(id) else {
             return;
         };
         leg.voice.speak(law);
         leg.counts.heard = now.at;
-        if let Side::Trunk(trunk) = &mut leg.side {
-            trunk.aim(aim);
+        let secured = match &mut leg.side {
+            Side::Trunk(trunk) => trunk.secure(srtp).map(|()| trunk.aim(aim)),
+            Side::Browser => Ok(()),
+        };
+        if let Err(error) = secured {
+            // Never in the clear instead.
+            self.close(now, id);
+            let reason = error.to_string();
+            self.plane.tell(MediaFact::LegDied { leg: id, reason });
         }
     }
 
@@ -361,6 +369,17 @@ fn read_voice(plane: &mut Plane, now: Moment, leg: &mut Leg, buffer: &mut [u8]) 
         let datagram = &buffer[..len];
         if is_rtcp(datagram) {
             take_report(now, leg, from, datagram);
+            continue;
+        }
+        if let Some(srtp) = trunk.srtp() {
+            // RFC 3711 3.3: an address is believed only with a packet whose tag verified.
+            match srtp.unprotect(datagram) {
+                Err(_) => leg.counts.refused += 1,
+                Ok(packet) => match trunk.judge(from, &packet.header()) {
+                    Kind::Refused => leg.counts.refused += 1,
+                    kind => plane.spread(now, leg, kind, &packet.header(), &packet.payload),
+                },
+            }
             continue;
         }
         match read(datagram).map(|(header, payload)| (trunk.judge(from, &header), header, payload))

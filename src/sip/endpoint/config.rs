@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::sip::doors::Door;
+use crate::sip::guard::LockoutRules;
 use crate::sip::message::Limits;
 use crate::sip::registrar::RegistrarLimits;
 use crate::sip::timer::Timers;
@@ -11,9 +13,17 @@ use crate::sip::transaction::Counts;
 pub struct EndpointConfig {
     /// User-Agent and Server.
     pub user_agent: String,
+    /// Of the digest; every phone's HA1 is bound to it.
     pub realm: String,
+    /// The host of addresses of record, besides our addresses. `None`: any host is ours.
+    pub domain: Option<String>,
+    pub lockout: LockoutRules,
+    /// Requests of known scanners get no answer.
+    pub drop_scanners: bool,
     /// Via and Contact over UDP; an unspecified address stands for the socket's own.
     pub udp_advertised: SocketAddr,
+    /// What listens, and what peers are told of it; it goes before `udp_advertised`.
+    pub doors: Vec<Door>,
     /// Via and Contact over WebSocket, such as `foredial.invalid` (RFC 7118 §5).
     pub ws_host: String,
     pub timers: Timers,
@@ -25,6 +35,14 @@ pub struct EndpointConfig {
     /// that dialog anew (true) or is answered 481 (false). Peers of a restarted process should
     /// hear 481.
     pub recreate_dialogs: bool,
+    /// Whether requests from strangers are challenged. Without it everyone may call and register.
+    pub digest: bool,
+    /// RFC 4028: how long a session lives without a refresh, in seconds. 0: we ask for none.
+    pub session_expires_s: u32,
+    /// The shortest session interval we agree to, in seconds; RFC 4028 5 allows no less than 90.
+    pub min_se_s: u32,
+    /// Send 18x reliably to everyone who supports it, not only to those who require it.
+    pub reliable_provisionals: bool,
     /// Media types an INVITE may carry; anything else is 415.
     pub accept: Vec<String>,
 }
@@ -36,7 +54,11 @@ impl EndpointConfig {
         EndpointConfig {
             user_agent: concat!("Foredial/", env!("CARGO_PKG_VERSION")).to_owned(),
             realm: "foredial".to_owned(),
+            domain: None,
+            lockout: LockoutRules::default(),
+            drop_scanners: true,
             udp_advertised,
+            doors: Vec::new(),
             ws_host: ws_host.to_owned(),
             timers: Timers::default(),
             limits: Limits::default(),
@@ -44,6 +66,10 @@ impl EndpointConfig {
             transactions_max: 100_000,
             sessions_max: 20_000,
             recreate_dialogs: false,
+            digest: true,
+            session_expires_s: 1_800,
+            min_se_s: 90,
+            reliable_provisionals: false,
             accept: vec!["application/sdp".to_owned()],
         }
     }
@@ -59,6 +85,14 @@ pub struct Counters {
     pub stray_acks: u64,
     /// INVITE or REGISTER challenged or forbidden.
     pub unauthorised: u64,
+    /// Wrong answers to challenges.
+    pub auth_failed: u64,
+    /// Locks put on an address or a user.
+    pub lockouts: u64,
+    /// Messages dropped unread because their address is locked out.
+    pub locked_out: u64,
+    /// Requests of known scanners, dropped.
+    pub scanners: u64,
     /// Refused because a limit was reached.
     pub overload: u64,
     /// Outgoing headers that would have broken a message or were not the caller's to give.

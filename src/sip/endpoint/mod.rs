@@ -3,6 +3,8 @@
 
 mod config;
 mod receive;
+mod register;
+mod stream;
 mod trust;
 
 pub use config::{Counters, EndpointConfig, Snapshot};
@@ -13,12 +15,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::now::Now;
 
-use super::auth::{Algorithm, Credentials, Guard, Secret};
+use super::accounts::Accounts;
+use super::auth::{Algorithm, Credentials, Secret};
 use super::dialog::{InvitePlan, Orphan};
-use super::event::{Flow, InviteTimers, Output, PingId, SessionId, SipEvent};
+use super::event::{Flow, InfoDigit, InviteTimers, Output, PingId, SessionId, SipEvent};
 use super::message::{Body, Method, NameAddr, Request, Response};
-use super::registrar::{Binding, Change, Registrar};
-use super::session::{Session, Sessions, Wish};
+use super::registrar::{Change, Registered, Registrar};
+use super::replaces::Replaces;
+use super::session::{Session, Sessions, Wish, relay_body};
 use super::stack::Stack;
 use super::timer::{Deadline, earlier};
 use super::transaction::{Failure, Note, Owner};
@@ -27,10 +31,11 @@ pub struct Endpoint {
     stack: Stack,
     sessions: Sessions,
     registrar: Registrar,
-    guard: Guard,
+    accounts: Accounts,
+    defence: trust::Defence,
     /// Flows whose user something else has proved.
     trusted: HashMap<u64, String>,
-    sources: HashMap<IpAddr, trust::Source>,
+    sources: HashMap<IpAddr, trust::Permit>,
     pings: BTreeSet<PingId>,
     next_ping: u64,
     counters: Counters,
@@ -39,15 +44,17 @@ pub struct Endpoint {
 impl Endpoint {
     #[must_use]
     pub fn new(config: EndpointConfig, seed: u64) -> Endpoint {
-        let registrar = Registrar::new(config.registrar);
+        let registrar = Registrar::new(config.registrar, config.domain.clone());
+        let defence = trust::Defence::new(&config);
         let realm = config.realm.clone();
         let stack = Stack::new(config, seed);
-        let guard = Guard::new(realm, stack.key());
+        let accounts = Accounts::new(realm, stack.key());
         Endpoint {
             stack,
             sessions: Sessions::new(),
             registrar,
-            guard,
+            accounts,
+            defence,
             trusted: HashMap::new(),
             sources: HashMap::new(),
             pings: BTreeSet::new(),
@@ -67,7 +74,7 @@ impl Endpoint {
     /// if `may_register`.
     pub fn permit_source(&mut self, ip: IpAddr, may_register: bool) {
         self.sources
-            .insert(ip.to_canonical(), trust::Source { may_register });
+            .insert(ip.to_canonical(), trust::Permit { may_register });
     }
 
     pub fn forget_source(&mut self, ip: IpAddr) {
@@ -76,17 +83,16 @@ impl Endpoint {
 
     /// A phone's account. `order`: the challenges it is sent, first choice first.
     pub fn set_phone(&mut self, user: String, secret: Secret, order: Vec<Algorithm>) {
-        self.guard.set_account(user, secret, order);
+        self.accounts.set(user, &secret, &order);
     }
 
     pub fn remove_phone(&mut self, user: &str) {
-        self.guard.remove_account(user);
+        self.accounts.remove(user);
     }
 
-    /// Where an address of record (`user@host`) can be reached now.
-    #[must_use]
-    pub fn contacts(&self, aor: &str) -> Vec<Binding> {
-        self.registrar.contacts(aor)
+    /// Every address of record that can be reached, with each place it can be reached at.
+    pub fn registrations(&self) -> impl Iterator<Item = Registered<'_>> {
+        self.registrar.all()
     }
 
     // ── calling
@@ -105,6 +111,7 @@ impl Endpoint {
             branch: self.stack.branch(),
             cseq: 1,
             request_uri: request_uri.to_owned(),
+            route: Vec::new(),
             from,
             to,
             flow: *flow,
@@ -202,6 +209,66 @@ impl Endpoint {
         });
     }
 
+    /// Offers a change by UPDATE (RFC 3311), also before the answer; without a body it only
+    /// moves the target. The answer comes as [`SipEvent::ReofferAnswered`].
+    pub fn update(&mut self, now: Now, session: SessionId, body: Option<Body>) {
+        self.command(now, session, |s, stack| s.update(now, stack, body));
+    }
+
+    /// Answers [`SipEvent::EarlyOffer`] of the fork with this To tag.
+    pub fn prack(&mut self, now: Now, session: SessionId, to_tag: &str, body: Option<Body>) {
+        self.command(now, session, |s, stack| {
+            s.prack(now, stack, to_tag, body.as_ref())
+        });
+    }
+
+    /// Sends an INFO with this body.
+    pub fn info(&mut self, now: Now, session: SessionId, body: Body) {
+        self.command(now, session, |s, stack| s.info(now, stack, &body));
+    }
+
+    /// Sends a digit as INFO (`application/dtmf-relay`).
+    pub fn info_digit(&mut self, now: Now, session: SessionId, digit: InfoDigit) {
+        self.info(now, session, relay_body(digit.digit, digit.duration_ms));
+    }
+
+    // ── transfer
+
+    /// Asks the peer to call `refer_to`, there to take the place of `replaces` if given.
+    /// [`SipEvent::ReferAnswered`] and [`SipEvent::ReferProgress`] follow.
+    pub fn refer(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        refer_to: &str,
+        replaces: Option<&Replaces>,
+        referred_by: Option<&str>,
+    ) {
+        self.command(now, session, |s, stack| {
+            s.refer(now, stack, refer_to, replaces, referred_by)
+        });
+    }
+
+    /// Answers [`SipEvent::Refer`]: 202 and a first notification, or 603. Unanswered it is
+    /// declined after 32·T1.
+    pub fn answer_refer(&mut self, now: Now, session: SessionId, accept: bool) {
+        self.command(now, session, |s, stack| s.answer_refer(now, stack, accept));
+    }
+
+    /// Tells who referred how the call goes. A final status ends the telling.
+    pub fn notify_refer(&mut self, now: Now, session: SessionId, status: u16, phrase: &str) {
+        self.command(now, session, |s, stack| {
+            s.notify_refer(now, stack, status, phrase)
+        });
+    }
+
+    /// What names this session's dialog to its peer, for [`Endpoint::refer`] in another session
+    /// or a Replaces header of a new call.
+    #[must_use]
+    pub fn replaces_of(&self, session: SessionId) -> Option<Replaces> {
+        self.sessions.replaces_of(session)
+    }
+
     // ── outside calls
 
     /// Asks whether a peer is alive.
@@ -256,6 +323,8 @@ impl Endpoint {
     /// ICMP or a refused write: RFC 3261 8.1.3.1.
     pub fn handle_send_failed(&mut self, now: Now, flow_id: u64, remote: SocketAddr) {
         self.stack.tx.handle_unreachable(flow_id, Some(remote));
+        let changes = self.registrar.handle_unreachable(flow_id, remote);
+        self.tell(changes);
         self.settle(now);
     }
 

@@ -2,15 +2,17 @@
 //! answer on the spot. Refusals outside transactions are stateless (§8.2.7).
 
 use crate::now::Now;
-use crate::sip::event::{Flow, Party, SipEvent, Transport};
+use crate::sip::event::{Flow, Output, Party, SessionId, SipEvent, Transport};
 use crate::sip::message::{
-    ALLOW, Message, Method, Parsed, Request, Response, Uri, UriError, parse,
+    ALLOW, Body, Message, Method, Parsed, Part, Request, Response, Target, UriError, media_type,
+    parse, parts,
 };
-use crate::sip::registrar::Outcome;
-use crate::sip::session::Session;
-use crate::sip::stack::stamp_source;
+use crate::sip::replaces::Replaces;
+use crate::sip::session::{Session, session_too_brief};
+use crate::sip::stack::{SUPPORTED, stamp_source};
 use crate::sip::transaction::{Arrival, Owner};
 
+use super::register::EXTENSIONS;
 use super::{Endpoint, EndpointConfig};
 
 /// Seconds a peer is asked to stay away when a limit is reached.
@@ -18,6 +20,9 @@ const OVERLOAD_RETRY_AFTER_S: u32 = 5;
 
 impl Endpoint {
     pub(super) fn receive(&mut self, now: Now, flow: &Flow, bytes: &[u8]) {
+        if self.turns_away(now, flow) {
+            return;
+        }
         match parse(bytes, &self.stack.config.limits) {
             Parsed::Message(Message::Request(request)) => self.on_request(now, flow, request),
             Parsed::Message(Message::Response(response)) => {
@@ -46,6 +51,9 @@ impl Endpoint {
     }
 
     fn on_request(&mut self, now: Now, flow: &Flow, mut request: Request) {
+        if self.is_scan(now, flow, &request) {
+            return;
+        }
         // The parser has seen a good top Via.
         let Some(back) = stamp_source(&mut request, flow) else {
             return;
@@ -109,6 +117,7 @@ impl Endpoint {
             return;
         };
         let refusal = self.content_refusal(&request);
+        let refers = request.method == Method::Refer;
         let stack = &mut self.stack;
         self.sessions.with(id, |session| {
             if !session.is_in_order(&request) {
@@ -120,6 +129,23 @@ impl Endpoint {
                 session.on_request(now, stack, tx, request);
             }
         });
+        if refers {
+            self.resolve_refer(id);
+        }
+    }
+
+    /// Names the session that the REFER just told of wants replaced, if it is one of ours.
+    fn resolve_refer(&mut self, id: SessionId) {
+        let replaced = self.sessions.referred_replacement(id);
+        if let Some(Output::Event(SipEvent::Refer {
+            session,
+            replaces_session,
+            ..
+        })) = self.stack.tx.out.back_mut()
+            && *session == id
+        {
+            *replaces_session = replaced;
+        }
     }
 
     fn on_request_outside(&mut self, now: Now, flow: &Flow, back: Flow, request: Request) {
@@ -140,6 +166,8 @@ impl Endpoint {
                 }
                 Ok(user) => self.on_register(now, flow, back, &request, user.as_deref()),
             },
+            // Whoever is not in a call with us has nobody to transfer.
+            Method::Refer => self.stack.refuse(back, &request, 603),
             // BYE, INFO and the rest mean nothing without a dialog.
             _ => self.stack.refuse(back, &request, 481),
         }
@@ -150,11 +178,17 @@ impl Endpoint {
         if let Some(status) = method_refusal(&request.method) {
             return Some(self.stack.refusal(request, status));
         }
-        match Uri::parse(&request.uri) {
+        match Target::parse(&request.uri) {
             Err(UriError::Scheme) => return Some(self.stack.refusal(request, 416)),
             Err(UriError::Malformed) => return Some(self.stack.refusal(request, 400)),
             // RFC 3261 19.1.1: no headers in a Request-URI.
-            Ok(uri) if uri.headers.is_some() => return Some(self.stack.refusal(request, 400)),
+            Ok(Target::Sip(uri)) if uri.headers.is_some() => {
+                return Some(self.stack.refusal(request, 400));
+            }
+            // A domain registers at a SIP URI (RFC 3261 10.2); numbers and services are called.
+            Ok(Target::Tel(_) | Target::Urn(_)) if request.method == Method::Register => {
+                return Some(self.stack.refusal(request, 416));
+            }
             Ok(_) => {}
         }
         if let Some(refusal) = self.extension_refusal(request) {
@@ -169,8 +203,13 @@ impl Endpoint {
         if let Some(refusal) = self.content_refusal(request) {
             return Some(refusal);
         }
+        // RFC 4475 3.3.15: an INVITE whose answer may hold none of what we can say.
+        if request.method == Method::Invite && !self.may_answer(request) {
+            return Some(self.stack.refusal(request, 406));
+        }
         let full = self.stack.tx.len() >= self.stack.config.transactions_max
-            || self.sessions.len() >= self.stack.config.sessions_max;
+            || self.sessions.len() >= self.stack.config.sessions_max
+            || self.defence.refuses(&request.method);
         if full && request.method != Method::Options {
             self.counters.overload += 1;
             let mut refusal = self.stack.refusal(request, 503);
@@ -182,16 +221,38 @@ impl Endpoint {
         None
     }
 
-    /// RFC 3261 8.2.2.3: we serve no extension, so none may be required.
+    /// RFC 3261 8.2.2.3: what is required and we do not do. No proxy feature is ours.
     fn extension_refusal(&self, request: &Request) -> Option<Response> {
-        let mut required = request.headers.items("Require");
-        required.extend(request.headers.items("Proxy-Require"));
-        if required.is_empty() {
+        let mut unsupported = request.headers.items("Require");
+        unsupported.retain(|option| {
+            let served = |ours: &str| ours.eq_ignore_ascii_case(option);
+            if request.method == Method::Register && EXTENSIONS.iter().any(|ours| served(ours)) {
+                return false;
+            }
+            let reliable = option.eq_ignore_ascii_case("100rel");
+            // RFC 3262 4: in an INVITE only.
+            let misplaced = reliable && request.method != Method::Invite;
+            misplaced || !SUPPORTED.split(", ").any(served)
+        });
+        unsupported.extend(request.headers.items("Proxy-Require"));
+        if unsupported.is_empty() {
             return None;
         }
         let mut refusal = self.stack.refusal(request, 420);
-        refusal.headers.put("Unsupported", required.join(", "));
+        refusal.headers.put("Unsupported", unsupported.join(", "));
         Some(refusal)
+    }
+
+    /// RFC 3891 3: the session of ours that a new call is to take the place of.
+    fn replaced_by(&self, request: &Request) -> Result<Option<SessionId>, u16> {
+        match request.headers.texts("Replaces").as_slice() {
+            [] => Ok(None),
+            [one] => {
+                let replaces = Replaces::parse(one).ok_or(400u16)?;
+                self.sessions.find_replaced(&replaces).map(Some)
+            }
+            _ => Err(400),
+        }
     }
 
     /// RFC 3261 8.2.3.
@@ -208,18 +269,43 @@ impl Endpoint {
             refusal.headers.put("Accept-Encoding", "identity");
             return Some(refusal);
         }
-        let content_type = request.headers.text("Content-Type").unwrap_or_default();
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
         let accept = &self.stack.config.accept;
-        if accept
-            .iter()
-            .any(|one| one.eq_ignore_ascii_case(media_type))
-        {
+        let content_type = request.headers.text("Content-Type").unwrap_or_default();
+        let bytes = request.body.clone();
+        let known = accepted_content(
+            &Body {
+                content_type,
+                bytes,
+            },
+            accept,
+        );
+        if known {
             return None;
         }
         let mut refusal = self.stack.refusal(request, 415);
         refusal.headers.put("Accept", accept.join(", "));
         Some(refusal)
+    }
+
+    /// RFC 3261 20.1: without Accept, SDP is.
+    fn may_answer(&self, request: &Request) -> bool {
+        if request.headers.count("Accept") == 0 {
+            return true;
+        }
+        let ranges: Vec<String> = request
+            .headers
+            .items("Accept")
+            .iter()
+            .map(|r| media_type(r))
+            .collect();
+        let mut ours = self.stack.config.accept.iter().map(|one| media_type(one));
+        ours.any(|one| {
+            let group = one.split('/').next().unwrap_or_default();
+            let in_group = format!("{group}/*");
+            ranges
+                .iter()
+                .any(|range| *range == one || *range == in_group || range == "*/*")
+        })
     }
 
     fn on_invite(
@@ -230,6 +316,15 @@ impl Endpoint {
         request: Request,
         user: Option<String>,
     ) {
+        if let Some(min_s) = session_too_brief(&self.stack.config, &request) {
+            let mut refusal = self.stack.refusal(&request, 422);
+            refusal.headers.put("Min-SE", min_s.to_string());
+            return self.stack.send(back, refusal.to_bytes());
+        }
+        let replaces = match self.replaced_by(&request) {
+            Ok(replaces) => replaces,
+            Err(status) => return self.stack.refuse(back, &request, status),
+        };
         let id = self.sessions.next_id();
         let Some(tx) = self.stack.tx.accept(back, &request, Owner::Session(id)) else {
             return;
@@ -245,69 +340,31 @@ impl Endpoint {
             call_id: request.headers.call_id().unwrap_or_default(),
             headers: request.headers.clone(),
             body: request.typed_body(),
+            replaces,
         };
         let session = Session::offered(now, &mut self.stack, id, *flow, tx, request);
         self.sessions.insert(session);
         self.stack.event(event);
     }
+}
 
-    fn on_register(
-        &mut self,
-        now: Now,
-        flow: &Flow,
-        back: Flow,
-        request: &Request,
-        user: Option<&str>,
-    ) {
-        let Some(tx) = self.stack.tx.accept(back, request, Owner::Nobody) else {
-            return;
-        };
-        let response = self.register(now, flow, request, user);
-        self.stack.tx.respond(now, tx, &response);
+/// A type we take, or a multipart body with a part of one and no other that must be understood
+/// (RFC 5621 3 and 5).
+fn accepted_content(body: &Body, accept: &[String]) -> bool {
+    let known = |content_type: &str| {
+        let content_type = media_type(content_type);
+        accept
+            .iter()
+            .any(|one| one.eq_ignore_ascii_case(&content_type))
+    };
+    if known(&body.content_type) {
+        return true;
     }
-
-    /// RFC 3261 10.3.
-    fn register(
-        &mut self,
-        now: Now,
-        flow: &Flow,
-        request: &Request,
-        user: Option<&str>,
-    ) -> Response {
-        let to = request
-            .headers
-            .address("To")
-            .and_then(|to| Uri::parse(&to.uri).ok());
-        let Some(to) = to else {
-            return self.stack.refusal(request, 400);
-        };
-        // Step 4: everyone registers only himself.
-        if user.is_some() && to.user_text().as_deref() != user {
-            self.counters.unauthorised += 1;
-            return self.stack.refusal(request, 403);
-        }
-        match self
-            .registrar
-            .register(now.instant, &to.aor(), request, *flow)
-        {
-            Outcome::Refused(status) => self.stack.refusal(request, status),
-            Outcome::TooBrief { min_expires_s } => {
-                let mut response = self.stack.refusal(request, 423);
-                response
-                    .headers
-                    .put("Min-Expires", min_expires_s.to_string());
-                response
-            }
-            Outcome::Bound { contacts, changes } => {
-                let mut response = self.stack.refusal(request, 200);
-                for contact in contacts {
-                    response.headers.put("Contact", contact);
-                }
-                self.tell(changes);
-                response
-            }
-        }
-    }
+    let alternative = media_type(&body.content_type) == "multipart/alternative";
+    parts(body).is_some_and(|parts| {
+        let spare = |part: &Part| alternative || part.is_optional() || known(part.content_type());
+        parts.iter().any(|part| known(part.content_type())) && parts.iter().all(spare)
+    })
 }
 
 /// RFC 3261 8.2.1 and 21.5.2.
@@ -322,6 +379,7 @@ fn method_refusal(method: &Method) -> Option<u16> {
 /// RFC 3261 11.2.
 pub(in crate::sip) fn put_capabilities(response: &mut Response, config: &EndpointConfig) {
     response.headers.put("Allow", ALLOW);
+    response.headers.put("Supported", SUPPORTED);
     response.headers.put("Accept", config.accept.join(", "));
     response.headers.put("Accept-Encoding", "identity");
     response.headers.put("Accept-Language", "en");

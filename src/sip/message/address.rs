@@ -1,8 +1,12 @@
 //! `name-addr` / `addr-spec` with parameters: From, To, Contact, Route (RFC 3261 §20.10, §25.1).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::headers::is_token;
+
+/// Parameters of one address or URI; more are malformed.
+pub(super) const PARAMS_MAX: usize = 64;
 
 /// A parameter: name and, if given, value without its quotes.
 pub type Param = (String, Option<String>);
@@ -78,11 +82,7 @@ fn bracketed(display: Option<String>, rest: &str) -> Option<NameAddr> {
     let inner = rest.strip_prefix('<')?;
     let end = inner.find('>')?;
     let uri = &inner[..end];
-    if uri.is_empty()
-        || uri
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || c == '<')
-    {
+    if uri.is_empty() || uri.chars().any(ends_a_uri) {
         return None;
     }
     let params = parse_params(&inner[end + 1..])?;
@@ -100,7 +100,11 @@ fn bare(text: &str) -> Option<NameAddr> {
         .find(|c: char| c == ';' || c.is_whitespace())
         .unwrap_or(text.len());
     let uri = &text[..end];
-    if uri.is_empty() || uri.contains(['?', ',', '>', '"']) || !uri.contains(':') {
+    if uri.is_empty()
+        || uri.contains(['?', ','])
+        || uri.chars().any(ends_a_uri)
+        || !uri.contains(':')
+    {
         return None;
     }
     Some(NameAddr {
@@ -132,6 +136,9 @@ pub(super) fn parse_params(text: &str) -> Option<Vec<Param>> {
             }
             None => None,
         };
+        if params.len() == PARAMS_MAX {
+            return None;
+        }
         params.push((name.to_owned(), value));
     }
     Some(params)
@@ -193,12 +200,48 @@ pub(in crate::sip) fn quote(text: &str) -> String {
     out
 }
 
+/// A URI in which nothing can end the brackets or the line it stands in: what would is written
+/// as `%HH`.
+fn unbroken(uri: &str) -> Cow<'_, str> {
+    escaping(uri, |b| b <= b' ' || b == 0x7f || b"<>\"".contains(&b))
+}
+
+/// The same for a Request-URI, which is ASCII throughout.
+pub(super) fn unbroken_ascii(uri: &str) -> Cow<'_, str> {
+    escaping(uri, |b| !b.is_ascii_graphic() || b"<>\"".contains(&b))
+}
+
+/// `bad` names every byte of a character or none.
+fn escaping(uri: &str, bad: impl Fn(u8) -> bool) -> Cow<'_, str> {
+    if !uri.bytes().any(&bad) {
+        return Cow::Borrowed(uri);
+    }
+    let mut out = String::with_capacity(uri.len() + 8);
+    for c in uri.chars() {
+        let mut buffer = [0; 4];
+        let bytes = c.encode_utf8(&mut buffer).as_bytes();
+        if bytes.iter().any(|byte| bad(*byte)) {
+            bytes
+                .iter()
+                .for_each(|b| out.push_str(&format!("%{b:02X}")));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// What may stand in no URI, in brackets or without.
+fn ends_a_uri(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || "<>\"".contains(c)
+}
+
 impl fmt::Display for NameAddr {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(display) = &self.display {
             write!(out, "{} ", quote(display))?;
         }
-        write!(out, "<{}>", self.uri)?;
+        write!(out, "<{}>", unbroken(&self.uri))?;
         for (name, value) in &self.params {
             match value {
                 Some(value) if is_token(value.as_bytes()) => write!(out, ";{name}={value}")?,

@@ -91,7 +91,11 @@ impl Headers {
 
     #[must_use]
     pub fn via(&self) -> Option<Via> {
-        Via::parse(self.items("Via").first()?)
+        let fields = self
+            .named("Via")
+            .map(|header| String::from_utf8_lossy(&header.value));
+        let mut tops = fields.filter_map(|text| first_item(&text).map(Via::parse));
+        tops.next().flatten()
     }
 
     /// CSeq as number and method text.
@@ -188,19 +192,17 @@ impl Headers {
         }
     }
 
-    /// Replaces the first element of the first field of that name (the top Via).
+    /// Replaces the first element of the first field of that name (the top Via). What follows it
+    /// stays as it is, byte for byte.
     pub fn replace_first_item(&mut self, name: &str, item: &str) {
         let found = self
             .list
             .iter_mut()
             .find(|header| header.name.eq_ignore_ascii_case(name));
         let Some(header) = found else { return };
-        let text = header.text();
-        let first_len = split_commas_at(&text)
-            .first()
-            .map_or(text.len(), |range| range.end);
+        let first = Commas::of(&header.value).next().unwrap_or_default();
         let mut value = item.as_bytes().to_vec();
-        value.extend_from_slice(&text.as_bytes()[first_len..]);
+        value.extend_from_slice(&header.value[first.end..]);
         header.value = value;
     }
 
@@ -256,29 +258,54 @@ pub(super) fn long_name(name: &str) -> &str {
 
 /// Splits at commas that stand outside quotes and angle brackets; empty elements vanish.
 pub(in crate::sip) fn split_commas(text: &str) -> Vec<String> {
-    let parts = split_commas_at(text)
-        .into_iter()
-        .map(|range| text[range].trim().to_owned());
-    parts.filter(|part| !part.is_empty()).collect()
+    let parts = Commas::of(text.as_bytes()).map(|range| text[range].trim());
+    parts
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
-fn split_commas_at(text: &str) -> Vec<std::ops::Range<usize>> {
-    let (mut parts, mut start) = (Vec::new(), 0);
-    let (mut quoted, mut escaped, mut angle) = (false, false, false);
-    for (at, byte) in text.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' if !angle => quoted = !quoted,
-            b'<' if !quoted => angle = true,
-            b'>' if !quoted => angle = false,
-            b',' if !quoted && !angle => {
-                parts.push(start..at);
-                start = at + 1;
-            }
-            _ => {}
+/// The first element of a list, as [`split_commas`] would give it.
+pub(super) fn first_item(text: &str) -> Option<&str> {
+    let mut parts = Commas::of(text.as_bytes()).map(|range| text[range].trim());
+    parts.find(|part| !part.is_empty())
+}
+
+/// Where the elements of a list lie.
+struct Commas<'a> {
+    bytes: &'a [u8],
+    next: Option<usize>,
+}
+
+impl Commas<'_> {
+    fn of(bytes: &[u8]) -> Commas<'_> {
+        Commas {
+            bytes,
+            next: Some(0),
         }
     }
-    parts.push(start..text.len());
-    parts
+}
+
+impl Iterator for Commas<'_> {
+    type Item = std::ops::Range<usize>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.next.take()?;
+        let (mut quoted, mut escaped, mut angle) = (false, false, false);
+        for (at, byte) in self.bytes.iter().enumerate().skip(start) {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' if !angle => quoted = !quoted,
+                b'<' if !quoted => angle = true,
+                b'>' if !quoted => angle = false,
+                b',' if !quoted && !angle => {
+                    self.next = Some(at + 1);
+                    return Some(start..at);
+                }
+                _ => {}
+            }
+        }
+        Some(start..self.bytes.len())
+    }
 }

@@ -12,13 +12,22 @@ pub enum Method {
     Options,
     Register,
     Info,
+    /// RFC 3262.
+    Prack,
+    /// RFC 3311.
+    Update,
+    /// RFC 3515.
+    Refer,
+    /// RFC 6665.
+    Notify,
     /// Named by an RFC that rsip knows, not served here.
     Unserved(rsip::Method),
     Unknown(String),
 }
 
 /// What Allow says.
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO";
+pub const ALLOW: &str =
+    "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, INFO, PRACK, UPDATE, REFER, NOTIFY";
 
 impl Method {
     /// RFC 3261 7.1: methods are case-sensitive, which rsip's own parser forgets.
@@ -32,6 +41,10 @@ impl Method {
             "OPTIONS" => Method::Options,
             "REGISTER" => Method::Register,
             "INFO" => Method::Info,
+            "PRACK" => Method::Prack,
+            "UPDATE" => Method::Update,
+            "REFER" => Method::Refer,
+            "NOTIFY" => Method::Notify,
             _ => rsip::Method::all()
                 .into_iter()
                 .find(|known| known.to_string() == text)
@@ -50,6 +63,10 @@ impl fmt::Display for Method {
             Method::Options => out.write_str("OPTIONS"),
             Method::Register => out.write_str("REGISTER"),
             Method::Info => out.write_str("INFO"),
+            Method::Prack => out.write_str("PRACK"),
+            Method::Update => out.write_str("UPDATE"),
+            Method::Refer => out.write_str("REFER"),
+            Method::Notify => out.write_str("NOTIFY"),
             Method::Unserved(known) => write!(out, "{known}"),
             Method::Unknown(text) => out.write_str(text),
         }

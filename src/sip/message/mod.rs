@@ -5,8 +5,11 @@
 mod address;
 mod headers;
 mod method;
+mod multipart;
 mod parse;
+mod same;
 mod status;
+mod target;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -18,9 +21,12 @@ pub use address::{NameAddr, Param};
 pub(super) use headers::split_commas;
 pub use headers::{Header, Headers, RefusedHeader};
 pub use method::{ALLOW, Method};
+pub(super) use multipart::media_type;
+pub use multipart::{Part, parts};
 pub use parse::{Limits, Parsed, parse};
 pub use status::phrase;
-pub use uri::{Uri, UriError};
+pub use target::{Target, Tel};
+pub use uri::{URI_BYTES_MAX, Uri, UriError};
 pub use via::Via;
 
 /// A body with the type its sender declared.
@@ -63,7 +69,8 @@ impl Request {
         }
     }
 
-    /// The typed body, when there is one.
+    /// The body, when there is one: of a multipart one the session description, if it holds
+    /// one (RFC 5621 3). `body` has it as it came.
     #[must_use]
     pub fn typed_body(&self) -> Option<Body> {
         typed_body(&self.headers, &self.body)
@@ -107,8 +114,9 @@ fn typed_body(headers: &Headers, bytes: &[u8]) -> Option<Body> {
         return None;
     }
     let content_type = headers.text("Content-Type").unwrap_or_default();
-    Some(Body {
+    let bytes = bytes.to_vec();
+    Some(multipart::description(Body {
         content_type,
-        bytes: bytes.to_vec(),
-    })
+        bytes,
+    }))
 }

@@ -1,8 +1,13 @@
 //! Bytes of one datagram or WebSocket message to a [`Message`] (RFC 3261 §7, §18.3), with the
 //! checks of RFC 4475 done before anything else sees it.
 
-use super::headers::is_token;
+use super::headers::{first_item, is_token};
+use super::uri::URI_BYTES_MAX;
 use super::{Headers, Message, Method, NameAddr, Request, Response, Via};
+
+/// Octets of one header field, and of all of them together.
+const FIELD_BYTES_MAX: usize = 16_384;
+const HEAD_BYTES_MAX: usize = 49_152;
 
 /// What one message may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +47,8 @@ struct Defect(u16, &'static str);
 
 #[must_use]
 pub fn parse(bytes: &[u8], limits: &Limits) -> Parsed {
-    if bytes.len() > limits.message_bytes_max {
-        return Parsed::Garbage("longer than message_bytes_max");
-    }
+    let too_long = bytes.len() > limits.message_bytes_max;
+    let bytes = &bytes[..bytes.len().min(limits.message_bytes_max)];
     let blank = bytes
         .iter()
         .take_while(|b| matches!(b, b'\r' | b'\n'))
@@ -60,10 +64,16 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Parsed {
     let start_len = find(head, b"\r\n").unwrap_or(head.len());
     let fields = head.get(start_len + 2..).unwrap_or_default();
     let mut scan = Scan::default();
+    if too_long {
+        scan.blame(513, "Message Too Large");
+    }
     if whole.is_none() {
         scan.blame(400, "No End of Headers");
     }
-    scan.headers(fields, limits);
+    if head.len() > HEAD_BYTES_MAX {
+        scan.blame(400, "Header Fields Too Long");
+    }
+    scan.headers(&fields[..fields.len().min(HEAD_BYTES_MAX)], limits);
     let start = &head[..start_len];
     if start.len() >= 4 && start[..4].eq_ignore_ascii_case(b"SIP/") {
         response(start, scan, body)
@@ -100,6 +110,9 @@ impl Scan {
     }
 
     fn field(&mut self, raw: &[u8]) {
+        if raw.len() > FIELD_BYTES_MAX {
+            return self.blame(400, "Header Field Too Long");
+        }
         let Some(colon) = raw.iter().position(|b| *b == b':') else {
             return self.blame(400, "Header Field Without Colon");
         };
@@ -156,7 +169,8 @@ impl Scan {
             self.blame(400, "Bad Call-ID");
         }
         for (name, phrase) in [("From", "Bad From"), ("To", "Bad To")] {
-            if self.headers.address(name).is_none() {
+            let address = self.headers.address(name);
+            if !address.is_some_and(|address| has_plain_tag(&address)) {
                 self.blame(400, phrase);
             }
         }
@@ -167,26 +181,30 @@ impl Scan {
             }
             _ => {}
         }
-        let top = self.headers.items("Via").into_iter().next();
-        match top {
+        // The top Via is rewritten in place, so it must stand first in the first field.
+        match self.headers.text("Via") {
             None => self.blame(400, "Missing Via"),
-            Some(text) if Via::parse(&text).is_none() => self.blame(400, "Bad Via"),
-            // The top Via is rewritten in place, so it must stand first.
-            Some(_)
-                if self
-                    .headers
-                    .text("Via")
-                    .is_some_and(|text| text.starts_with(',')) =>
-            {
-                self.blame(400, "Bad Via");
+            Some(text) if text.starts_with(',') => self.blame(400, "Bad Via"),
+            Some(text) => {
+                if first_item(&text).and_then(Via::parse).is_none() {
+                    self.blame(400, "Bad Via");
+                }
             }
-            Some(_) => {}
         }
         let mut contacts = self.headers.items("Contact").into_iter();
         if !contacts.all(|one| one == "*" || NameAddr::parse(&one).is_some()) {
             self.blame(400, "Bad Contact");
         }
     }
+}
+
+/// At most one tag, and one with a value: the dialog hangs on it.
+fn has_plain_tag(address: &NameAddr) -> bool {
+    let params = address.params.iter();
+    let mut tags = params.filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+    let first = tags.next();
+    let valued = first.is_none_or(|(_, value)| value.as_deref().is_some_and(|tag| !tag.is_empty()));
+    valued && tags.next().is_none()
 }
 
 fn request(start: &[u8], mut scan: Scan, body: &[u8]) -> Parsed {
@@ -235,6 +253,9 @@ fn request_line(start: &[u8], scan: &mut Scan) -> Option<(Method, String)> {
         } else {
             scan.blame(400, "Bad Request-Line");
         }
+    }
+    if uri.len() > URI_BYTES_MAX {
+        scan.blame(414, "Request-URI Too Long");
     }
     let bad = |b: u8| !b.is_ascii_graphic() || b"<>\"".contains(&b);
     if uri.is_empty() || uri.bytes().any(bad) {

@@ -102,29 +102,95 @@ fn a_header_cannot_smuggle_another() {
 }
 
 #[test]
-fn uris_compare_by_rfc_3261_19_1_4() {
-    let same = |a: &str, b: &str| Uri::parse(a).unwrap().is_same(&Uri::parse(b).unwrap());
-    assert!(same(
-        "sip:%61lice@atlanta.com;transport=TCP",
-        "sip:alice@AtLanTa.CoM;Transport=tcp"
-    ));
-    assert!(same(
-        "sip:carol@chicago.com",
-        "sip:carol@chicago.com;newparam=5"
-    ));
-    assert!(!same(
-        "SIP:ALICE@AtLanTa.CoM;Transport=udp",
-        "sip:alice@AtLanTa.CoM;Transport=UDP"
-    ));
-    assert!(!same("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"));
-    assert!(!same(
-        "sip:bob@biloxi.com",
-        "sip:bob@biloxi.com;transport=udp"
-    ));
-    assert!(!same("sip:%25%34%31@h", "sip:A@h"), "decoded once only");
+fn uris_are_read_with_all_their_parts() {
+    let uri = Uri::parse("sips:al%20ice;x=1:pw@[::1]:5070;transport=tcp;lr?a=b").unwrap();
+    assert_eq!((uri.secure, uri.port), (true, Some(5070)));
+    assert_eq!(uri.user_text().as_deref(), Some("al ice;x=1"));
+    assert_eq!(uri.password.as_deref(), Some("pw"));
+    assert_eq!(uri.param("transport"), Some("tcp"));
+    assert!(uri.has_param("lr"));
+    assert_eq!(uri.headers.as_deref(), Some("a=b"));
     assert_eq!(Uri::parse("tel:+49").unwrap_err(), UriError::Scheme);
-    assert_eq!(Uri::parse("sip:a b@c").unwrap_err(), UriError::Malformed);
-    assert_eq!(Uri::parse("sip:a%2@c").unwrap_err(), UriError::Malformed);
+    let many = format!("sip:h{}", ";a".repeat(65));
+    let long = format!("sip:{}@h", "a".repeat(5_000));
+    for bad in [
+        "sip:a b@c",
+        "sip:a%2@c",
+        "sip:@h",
+        "sip:a@b@c",
+        "sip:[::1",
+        "sip:h:99999",
+        &many,
+        &long,
+    ] {
+        assert_eq!(Uri::parse(bad).unwrap_err(), UriError::Malformed, "{bad}");
+    }
+}
+
+#[test]
+fn what_is_too_long_is_refused_by_name() {
+    let status = |text: &str| match read(text) {
+        Parsed::Refused { status, phrase, .. } => (status, phrase),
+        other => panic!("{other:?}"),
+    };
+    let uri = options("").replace("sip:bob@", &format!("sip:{}@", "b".repeat(4_100)));
+    assert_eq!(status(&uri), (414, "Request-URI Too Long"));
+    let field = options(&format!("X: {}\r\n", "x".repeat(17_000)));
+    assert_eq!(status(&field), (400, "Header Field Too Long"));
+    let head = options(&format!("X: {}\r\n", "x".repeat(15_000)).repeat(4));
+    assert_eq!(status(&head), (400, "Header Fields Too Long"));
+    assert_eq!(
+        status(&options(&"X: y\r\n".repeat(300))),
+        (400, "Too Many Header Fields")
+    );
+    let body = options("") + &"x".repeat(70_000);
+    assert_eq!(status(&body), (513, "Message Too Large"));
+    let params = options("").replace("tag=1", &format!("tag=1{}", ";a".repeat(64)));
+    assert_eq!(status(&params), (400, "Bad From"));
+}
+
+#[test]
+fn a_tag_stands_once_and_has_a_value() {
+    for bad in ["tag", "tag=\"\"", "tag=1;tag=2", "tag;tag=1"] {
+        let text = options("").replace("tag=1", bad);
+        assert!(
+            matches!(
+                read(&text),
+                Parsed::Refused {
+                    status: 400,
+                    phrase: "Bad From",
+                    ..
+                }
+            ),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn reason_phrases_are_kept() {
+    for phrase in ["", "Занято", "= 2**3 * 5**2", "  spaced  out "] {
+        let text = options("").replace(
+            "OPTIONS sip:bob@127.0.0.1 SIP/2.0",
+            &format!("SIP/2.0 486 {phrase}"),
+        );
+        let Parsed::Message(Message::Response(response)) = read(&text) else {
+            panic!("{text}")
+        };
+        assert_eq!(response.phrase, phrase);
+        assert!(
+            response
+                .to_bytes()
+                .starts_with(format!("SIP/2.0 486 {phrase}\r\n").as_bytes())
+        );
+    }
+}
+
+#[test]
+fn a_via_parameter_stays_one_parameter() {
+    let via = Via::parse("SIP/2.0/UDP h;branch=z9hG4bK1;x=\"a;received=1.2.3.4\"").unwrap();
+    assert_eq!(via.param("received"), None);
+    assert_eq!(Via::parse(&via.to_string()), Some(via));
 }
 
 #[test]
@@ -221,5 +287,81 @@ proptest! {
         let got = again.headers.address("From").unwrap().display.unwrap_or_default();
         prop_assert_eq!(got, expected);
         prop_assert_eq!(again.headers.count("Call-ID"), 1);
+    }
+
+    /// Whatever stands in an address we make, it stays in its header.
+    #[test]
+    fn no_part_of_an_address_breaks_out(
+        name in any::<String>(), uri in "\\PC{0,20}[\r\n<>;, \"]{0,3}\\PC{0,20}", tag in any::<String>(),
+    ) {
+        let mut request = request_of(&options("X-After: 1\r\n"));
+        request.headers.remove("From");
+        let address = NameAddr::new(Some(&name), &format!("sip:{uri}")).with_tag(&tag);
+        prop_assert!(request.headers.push("From", address.to_string()).is_ok());
+        let bytes = request.to_bytes();
+        let (Parsed::Message(Message::Request(again)) | Parsed::Refused { request: again, .. }) =
+            parse(&bytes, &Limits::default())
+        else {
+            return Err(TestCaseError::fail("it is no request any more"));
+        };
+        prop_assert_eq!(again.headers.iter().count(), request.headers.iter().count() + 1);
+        prop_assert_eq!(again.headers.texts("X-After"), ["1"]);
+        if let Some(from) = again.headers.address("From") {
+            prop_assert_eq!(from.params.len(), 1);
+        }
+    }
+
+    /// A Request-URI is one word whatever it is made of.
+    #[test]
+    fn no_request_uri_breaks_its_line(uri in any::<String>()) {
+        let mut request = request_of(&options(""));
+        request.uri = format!("sip:{uri}");
+        let text = request.to_bytes();
+        let line: Vec<u8> = text.iter().copied().take_while(|b| *b != b'\r').collect();
+        let line = String::from_utf8(line).unwrap();
+        prop_assert_eq!(line.split(' ').count(), 3, "{}", line);
+        prop_assert!(line.ends_with(" SIP/2.0"));
+    }
+
+    /// Values and bodies that are only passed on stay as they were, byte for byte.
+    #[test]
+    fn what_is_passed_on_survives(
+        value in proptest::collection::vec(any::<u8>().prop_filter("one line", |b| !matches!(b, b'\r' | b'\n')), 0..60),
+        body in proptest::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let mut bytes = options("").into_bytes();
+        bytes.truncate(bytes.len() - 2);
+        bytes.extend(b"X-Odd: ");
+        bytes.extend(&value);
+        bytes.extend(format!("\r\nContent-Length: {}\r\n\r\n", body.len()).bytes());
+        bytes.extend(&body);
+        let Parsed::Message(Message::Request(first)) = parse(&bytes, &Limits::default()) else {
+            return Err(TestCaseError::fail("refused"));
+        };
+        let mut onward = request_of(&options(""));
+        onward.headers.copy(&first.headers, "X-Odd");
+        onward.body.clone_from(&first.body);
+        let Parsed::Message(Message::Request(second)) = parse(&onward.to_bytes(), &Limits::default()) else {
+            return Err(TestCaseError::fail("refused onward"));
+        };
+        let odd = |request: &Request| {
+            request.headers.iter().find(|h| h.name() == "X-Odd").map(|h| h.value().to_vec())
+        };
+        let blank = |b: &u8| matches!(b, b' ' | b'\t');
+        let from = value.iter().position(|b| !blank(b)).unwrap_or(value.len());
+        let to = value.iter().rposition(|b| !blank(b)).map_or(from, |at| at + 1);
+        prop_assert_eq!(odd(&second), Some(value[from..to].to_vec()));
+        prop_assert_eq!(second.body, body);
+    }
+
+    #[test]
+    fn any_phrase_stays_on_its_line(phrase in any::<String>()) {
+        let mut response = Response::to(&request_of(&options("")), 486, Some("t"));
+        response.phrase = phrase.clone();
+        let Parsed::Message(Message::Response(again)) = parse(&response.to_bytes(), &Limits::default()) else {
+            return Err(TestCaseError::fail("no response any more"));
+        };
+        let expected: String = phrase.chars().filter(|c| !c.is_control()).collect();
+        prop_assert_eq!(again.phrase, expected);
     }
 }

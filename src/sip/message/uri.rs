@@ -2,13 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::address::Param;
+use super::address::{PARAMS_MAX, Param};
+
+/// Octets of a URI, its scheme included; a longer Request-URI is 414.
+pub const URI_BYTES_MAX: usize = 4_096;
 
 #[derive(Clone, Debug)]
 pub struct Uri {
     pub secure: bool,
-    /// Still escaped, as written.
+    /// Still escaped, as written, without its password.
     pub user: Option<String>,
+    /// Still escaped. RFC 3261 19.1.1 advises against it, and a URI with it is another URI.
+    pub password: Option<String>,
     /// As written, IPv6 in brackets.
     pub host: String,
     pub port: Option<u16>,
@@ -40,7 +45,7 @@ impl Uri {
         let graphic = rest
             .bytes()
             .all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
-        if !graphic || !escapes_are_whole(rest) {
+        if !graphic || !escapes_are_whole(rest) || text.len() > URI_BYTES_MAX {
             return Err(UriError::Malformed);
         }
         // The user part may hold `;` and `?`, so it is cut off first.
@@ -54,14 +59,19 @@ impl Uri {
         };
         let (host_port, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
         let (host, port) = split_host_port(host_port).ok_or(UriError::Malformed)?;
-        let user = user.map(|user| user.split(':').next().unwrap_or_default().to_owned());
-        if !valid_host(host) || user.as_deref() == Some("") {
+        let (user, password) = match user.and_then(|user| user.split_once(':')) {
+            Some((user, password)) => (Some(user), Some(password.to_owned())),
+            None => (user, None),
+        };
+        // Two readers may not see two hosts: only one `@`.
+        if !valid_host(host) || user.is_some_and(|user| user.is_empty() || user.contains('@')) {
             return Err(UriError::Malformed);
         }
-        let params = uri_params(params);
+        let params = uri_params(params).ok_or(UriError::Malformed)?;
         Ok(Uri {
             secure,
-            user,
+            user: user.map(str::to_owned),
+            password,
             host: host.to_owned(),
             port,
             params,
@@ -78,7 +88,7 @@ impl Uri {
 
     #[must_use]
     pub fn host_ip(&self) -> Option<IpAddr> {
-        self.host.trim_matches(['[', ']']).parse().ok()
+        ip_of(&self.host)
     }
 
     /// The socket address, when the host is an address and not a name.
@@ -116,63 +126,29 @@ impl Uri {
             None => host,
         }
     }
-
-    /// RFC 3261 19.1.4.
-    #[must_use]
-    pub fn is_same(&self, other: &Uri) -> bool {
-        let same_user = match (&self.user, &other.user) {
-            (Some(a), Some(b)) => decode(a) == decode(b),
-            (None, None) => true,
-            _ => false,
-        };
-        self.secure == other.secure
-            && same_user
-            && self.host.eq_ignore_ascii_case(&other.host)
-            && self.port == other.port
-            && self.headers == other.headers
-            && self.params_match(other)
-            && other.params_match(self)
-    }
-
-    /// A parameter in both must match; some must stand in both or in neither.
-    fn params_match(&self, other: &Uri) -> bool {
-        const MUST_BE_IN_BOTH: [&str; 5] = ["user", "ttl", "method", "maddr", "transport"];
-        self.params.iter().all(|(name, value)| {
-            let twin = other
-                .params
-                .iter()
-                .find(|(key, _)| key.eq_ignore_ascii_case(name));
-            match twin {
-                Some((_, theirs)) => {
-                    let ours = value.as_deref().unwrap_or_default();
-                    ours.eq_ignore_ascii_case(theirs.as_deref().unwrap_or_default())
-                }
-                None => !MUST_BE_IN_BOTH
-                    .iter()
-                    .any(|must| must.eq_ignore_ascii_case(name)),
-            }
-        })
-    }
 }
 
-fn valid_scheme(scheme: &str) -> bool {
+pub(super) fn valid_scheme(scheme: &str) -> bool {
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
-fn uri_params(text: &str) -> Vec<Param> {
+/// Parameters after the host or number; `None` when there are too many.
+pub(super) fn uri_params(text: &str) -> Option<Vec<Param>> {
     let parts = text.split(';').filter(|part| !part.is_empty());
-    parts
+    let params: Vec<Param> = parts
+        .take(PARAMS_MAX + 1)
         .map(|part| match part.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (part.to_owned(), None),
         })
-        .collect()
+        .collect();
+    Some(params).filter(|params| params.len() <= PARAMS_MAX)
 }
 
-fn escapes_are_whole(text: &str) -> bool {
+pub(super) fn escapes_are_whole(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes
         .iter()
@@ -185,7 +161,7 @@ fn escapes_are_whole(text: &str) -> bool {
 }
 
 /// Decodes `%HH` once (`%25%34%31` is `%41`, not `A`).
-fn decode(text: &str) -> Vec<u8> {
+pub(super) fn decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while let Some(&byte) = bytes.get(at) {
@@ -235,13 +211,27 @@ pub(super) fn split_host_port(text: &str) -> Option<(&str, Option<u16>)> {
 }
 
 pub(super) fn valid_host(host: &str) -> bool {
-    if let Some(inner) = host.strip_prefix('[') {
-        let v6 = inner.strip_suffix(']').unwrap_or_default();
-        return v6.parse::<std::net::Ipv6Addr>().is_ok();
+    if host.starts_with('[') {
+        return ip_of(host).is_some();
     }
     // The underscore is no host character, and is in the wild.
     !host.is_empty()
         && host
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+}
+
+/// An IPv4 address, or an IPv6 one in brackets. RFC 5118 4.10: the grammar of RFC 3261 lets a third
+/// colon stand before an embedded IPv4 address; it is read, and never written.
+pub(super) fn ip_of(host: &str) -> Option<IpAddr> {
+    let Some(inner) = host.strip_prefix('[') else {
+        return host.parse::<std::net::Ipv4Addr>().ok().map(IpAddr::V4);
+    };
+    let inner = inner.strip_suffix(']')?;
+    let parsed = inner.parse::<std::net::Ipv6Addr>();
+    let parsed = parsed.or_else(|error| match inner.split_once(":::") {
+        Some((left, right)) if right.contains('.') => format!("{left}::{right}").parse(),
+        _ => Err(error),
+    });
+    parsed.ok().map(IpAddr::V6)
 }

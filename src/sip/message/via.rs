@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::address::{Param, parse_params};
-use super::headers::is_token;
-use super::uri::{split_host_port, valid_host};
+use super::headers::{is_token, is_token_byte};
+use super::uri::{ip_of, split_host_port, valid_host};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Via {
@@ -111,7 +111,7 @@ impl Via {
 
     #[must_use]
     pub fn host_ip(&self) -> Option<IpAddr> {
-        self.host.trim_matches(['[', ']']).parse().ok()
+        ip_of(&self.host)
     }
 
     #[must_use]
@@ -130,7 +130,7 @@ impl fmt::Display for Via {
         for (name, value) in &self.params {
             match value {
                 // `received` holds bare IPv6 (RFC 3261 25.1), so a colon needs no quotes.
-                Some(value) if value.bytes().all(|b| b.is_ascii_graphic() && b != b'"') => {
+                Some(value) if is_plain(value) => {
                     write!(out, ";{name}={value}")?;
                 }
                 Some(value) => write!(out, ";{name}={}", super::address::quote(value))?,
@@ -139,4 +139,10 @@ impl fmt::Display for Via {
         }
         Ok(())
     }
+}
+
+/// A token, or an address.
+fn is_plain(value: &str) -> bool {
+    let plain = |b: u8| is_token_byte(b) || b"[]:".contains(&b);
+    !value.is_empty() && value.bytes().all(plain)
 }

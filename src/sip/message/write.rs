@@ -1,11 +1,12 @@
 //! The serialiser: bytes in, bytes out, and Content-Length always ours.
 
+use super::address::unbroken_ascii;
 use super::{Headers, Request, Response};
 
 impl Request {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let start = format!("{} {} SIP/2.0\r\n", self.method, self.uri);
+        let start = format!("{} {} SIP/2.0\r\n", self.method, unbroken_ascii(&self.uri));
         write(&start, &self.headers, &self.body)
     }
 }

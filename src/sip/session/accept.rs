@@ -6,10 +6,11 @@ use crate::now::Now;
 use crate::sip::dialog::DialogIdentity;
 use crate::sip::event::{EndedBy, Flow, Reason, SessionId, SipEvent};
 use crate::sip::message::{ALLOW, Body, Request, Response};
-use crate::sip::stack::{Stack, put_body, reason_of};
+use crate::sip::stack::{SUPPORTED, Stack, put_body, reason_of};
 use crate::sip::transaction::TxId;
 
-use super::{Modify, Offered, Origin, Repeat, Session, State};
+use super::reliable::Exchange;
+use super::{Acceptance, Offered, Origin, Repeat, Session, State};
 
 /// RFC 3261 13.3.1.1.
 const PROVISIONAL_AGAIN: Duration = Duration::from_secs(60);
@@ -28,32 +29,30 @@ impl Session {
         let until = now.instant + stack.timers().ring_limit;
         // A recreated dialog keeps the tag its INVITE names.
         let local_tag = request.headers.tag("To").unwrap_or_else(|| stack.token());
-        Session {
-            id,
-            call_id: request.headers.call_id().unwrap_or_default(),
-            local_tag,
-            flow,
-            origin: Origin::Incoming,
-            state: State::Offered(Offered {
-                tx,
-                request,
-                until,
-                again: None,
-            }),
-            dialog: None,
-            modify: Modify::Idle,
-            retry: None,
-            credentials: None,
-        }
+        let call_id = request.headers.call_id().unwrap_or_default();
+        let mut session = Session::blank(id, call_id, local_tag, flow, Origin::Incoming);
+        session.timing.learn(&request.headers);
+        session.state = State::Offered(Offered {
+            tx,
+            request,
+            until,
+            again: None,
+            acceptance: None,
+        });
+        session
     }
 
     /// Sends 180 or 183.
     pub fn ring(&mut self, now: Now, stack: &mut Stack, status: u16, body: Option<&Body>) {
+        let status = status.clamp(101, 199);
+        if self.ring_reliably(now, stack, status, body) {
+            return;
+        }
         let (flow, tag) = (self.flow, self.local_tag.clone());
         let State::Offered(offered) = &mut self.state else {
             return;
         };
-        let mut response = stack.response(&offered.request, status.clamp(101, 199), Some(&tag));
+        let mut response = stack.response(&offered.request, status, Some(&tag));
         put_dialog_headers(&mut response, stack, &offered.request, &flow);
         put_body(&mut response.headers, &mut response.body, body);
         stack.tx.respond(now, offered.tx, &response);
@@ -67,17 +66,35 @@ impl Session {
         headers: &[(String, String)],
         body: Option<&Body>,
     ) {
-        let State::Offered(offered) = &self.state else {
+        let State::Offered(offered) = &mut self.state else {
             return;
         };
+        if self.reliable.holds_answer_back() {
+            offered.acceptance = Some(Acceptance {
+                headers: headers.to_vec(),
+                body: body.cloned(),
+            });
+            return;
+        }
         let request = &offered.request;
-        let Some(dialog) = DialogIdentity::of_called(request, &self.local_tag, self.flow) else {
+        let dialog = self.dialog.take();
+        let dialog =
+            dialog.or_else(|| DialogIdentity::of_called(request, &self.local_tag, self.flow));
+        let Some(dialog) = dialog else {
             return self.reject(now, stack, 400, None, &[]);
         };
         let mut response = stack.response(request, 200, Some(&self.local_tag));
         put_dialog_headers(&mut response, stack, request, &self.flow);
+        self.timing
+            .agree(now, &stack.config, request, &mut response);
         stack.add_headers(&mut response.headers, headers);
+        // RFC 6337 2.2: what was answered reliably is not said again.
+        let body = body.filter(|_| self.reliable.exchange() == Exchange::Open);
         put_body(&mut response.headers, &mut response.body, body);
+        if body.is_some() {
+            self.said = body.cloned();
+        }
+        let offered_here = request.body.is_empty() && body.is_some();
         stack.tx.respond(now, offered.tx, &response);
         let back = stack.tx.flow_of(offered.tx).unwrap_or(self.flow);
         let repeat = Repeat::new(now, stack.timers(), back, response.to_bytes());
@@ -87,6 +104,7 @@ impl Session {
             cseq,
             repeat,
             leave: None,
+            offered: offered_here,
         };
     }
 
@@ -108,7 +126,7 @@ impl Session {
         }
         stack.add_headers(&mut response.headers, headers);
         stack.tx.respond(now, offered.tx, &response);
-        self.finish(stack, EndedBy::Local, Reason::default());
+        self.finish(now, stack, EndedBy::Local, Reason::default());
     }
 
     /// RFC 3261 9.2: the caller gave up; the CANCEL itself is answered by the endpoint.
@@ -116,7 +134,7 @@ impl Session {
         if let State::Offered(offered) = &self.state {
             let response = stack.response(&offered.request, 487, Some(&self.local_tag));
             stack.tx.respond(now, offered.tx, &response);
-            return self.finish(stack, EndedBy::Remote, reason_of(&cancel.headers));
+            return self.finish(now, stack, EndedBy::Remote, reason_of(&cancel.headers));
         }
         self.refuse_pending_reoffer(now, stack);
     }
@@ -149,8 +167,14 @@ impl Session {
         if offered.until <= now.instant {
             let response = stack.response(&offered.request, 480, Some(&self.local_tag));
             stack.tx.respond(now, offered.tx, &response);
-            return self.finish(stack, EndedBy::Timeout, Reason::default());
+            return self.finish(now, stack, EndedBy::Timeout, Reason::default());
         }
+        if self.on_reliable_timeout(now, stack) {
+            return;
+        }
+        let State::Offered(offered) = &mut self.state else {
+            return;
+        };
         if let Some((at, response)) = &mut offered.again
             && *at <= now.instant
         {
@@ -183,6 +207,8 @@ pub(super) fn put_dialog_headers(
     flow: &Flow,
 ) {
     response.headers.copy(&request.headers, "Record-Route");
-    response.headers.put("Contact", stack.contact(flow));
+    let contact = stack.contact_for(request, flow);
+    response.headers.put("Contact", contact);
     response.headers.put("Allow", ALLOW);
+    response.headers.put("Supported", SUPPORTED);
 }

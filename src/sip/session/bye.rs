@@ -15,9 +15,10 @@ impl Session {
         self.settle_acks(stack);
         self.refuse_pending_reoffer(now, stack);
         self.retry = None;
+        self.refuse_pending_refer(now, stack);
         // Every caller has a dialog: `Answered`, `Accepted` and `Established` are entered with one.
         let Some(dialog) = &mut self.dialog else {
-            return self.finish(stack, by, Default::default());
+            return self.finish(now, stack, by, Default::default());
         };
         let mut request = dialog.request(Method::Bye);
         if let Some(reason) = reason {
@@ -51,7 +52,7 @@ impl Session {
             return;
         };
         // 2xx or 481, the dialog is gone; any other refusal leaves nothing more to try.
-        self.finish(stack, by, Default::default());
+        self.finish(now, stack, by, Default::default());
     }
 
     fn bye_with_credentials(&mut self, now: Now, stack: &mut Stack, response: &Response) -> bool {
@@ -98,6 +99,7 @@ impl Session {
         }
         self.settle_acks(stack);
         self.refuse_pending_reoffer(now, stack);
-        self.finish(stack, EndedBy::Remote, reason_of(&request.headers));
+        self.refuse_pending_refer(now, stack);
+        self.finish(now, stack, EndedBy::Remote, reason_of(&request.headers));
     }
 }

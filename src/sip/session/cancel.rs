@@ -18,7 +18,10 @@ impl Session {
                 });
                 self.cancel_if_heard(now, stack);
             }
-            State::Offered(_) => self.reject(now, stack, 480, None, &[]),
+            State::Offered(_) => {
+                let why = reason.map(|reason| ("Reason".to_owned(), reason.to_owned()));
+                self.reject(now, stack, 480, None, why.as_slice());
+            }
             State::Accepted { leave, .. } => {
                 leave.get_or_insert(Leave {
                     reason: reason.map(str::to_owned),
@@ -50,7 +53,8 @@ impl Session {
         }
         let tx = stack.tx.send(now, calling.plan.flow, &cancel, owner);
         let until = now.instant + stack.timers().patience();
-        calling.cancel = Some(Cancel::Sent { tx, until });
+        let reason = reason.clone();
+        calling.cancel = Some(Cancel::Sent { tx, until, reason });
     }
 
     pub(super) fn on_cancel_response(
@@ -82,7 +86,7 @@ impl Session {
         };
         if *until <= now.instant {
             stack.tx.abandon(calling.tx);
-            self.finish(stack, EndedBy::Local, Reason::default());
+            self.finish(now, stack, EndedBy::Local, Reason::default());
         }
     }
 }

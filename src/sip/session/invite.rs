@@ -2,12 +2,18 @@
 
 use crate::now::Now;
 use crate::sip::dialog::{DialogIdentity, InvitePlan};
-use crate::sip::event::{EndedBy, SessionId, SipEvent};
-use crate::sip::message::{Body, Method, Request, Response, Uri};
+use crate::sip::event::{EndedBy, RedirectContact, SessionId, SipEvent};
+use crate::sip::message::{Body, Method, NameAddr, Request, Response, Uri};
 use crate::sip::stack::{Ack, Stack, put_body, reason_of};
 use crate::sip::transaction::{Failure, Owner, TxId};
 
-use super::{Calling, Modify, Origin, Session, State, Wish};
+use super::orphan::CSEQ_LEAP;
+use super::{Calling, Cancel, Modify, Origin, Session, State, Wish};
+
+/// How often a 422 makes us ask with a longer session interval.
+const TOO_BRIEF_MAX: u32 = 2;
+/// Contacts of a 3xx that are passed on.
+const CONTACTS_MAX: usize = 10;
 
 impl Session {
     /// Sends the INVITE of a plan.
@@ -20,11 +26,23 @@ impl Session {
             timers,
         } = wish;
         let mut request = invite_request(&plan);
-        stack.add_headers(&mut request.headers, headers);
+        let is_hops = |name: &str| name.eq_ignore_ascii_case("Max-Forwards");
+        for given in headers {
+            let (name, value) = given;
+            if is_hops(name) {
+                // A call that is passed on goes on counting (RFC 7332).
+                request.headers.remove(name);
+                request.headers.put(name, value);
+            } else {
+                stack.add_headers(&mut request.headers, std::slice::from_ref(given));
+            }
+        }
         put_body(&mut request.headers, &mut request.body, body);
+        let mut session = Session::new(id, &plan, Origin::Outgoing);
+        session.timing.ask(&stack.config, &mut request.headers);
         let mut clocks = stack.timers();
         clocks.invite_timeout = timers.answer.unwrap_or(clocks.invite_timeout);
-        let mut session = Session::new(id, &plan, Origin::Outgoing);
+        session.said = body.cloned();
         session.credentials = credentials;
         session.state = State::Calling(Calling {
             tx: TxId(0),
@@ -35,24 +53,16 @@ impl Session {
             heard: false,
             answered_nonce: None,
             cancel: None,
+            forks: Vec::new(),
+            too_brief: 0,
         });
         session.send_invite(now, stack);
         session
     }
 
     pub(super) fn new(id: SessionId, plan: &InvitePlan, origin: Origin) -> Session {
-        Session {
-            id,
-            call_id: plan.call_id.clone(),
-            local_tag: plan.from_tag.clone(),
-            flow: plan.flow,
-            origin,
-            state: State::Over,
-            dialog: None,
-            modify: Modify::Idle,
-            retry: None,
-            credentials: None,
-        }
+        let (call_id, tag) = (plan.call_id.clone(), plan.from_tag.clone());
+        Session::blank(id, call_id, tag, plan.flow, origin)
     }
 
     /// Sends the attempt that `Calling` describes.
@@ -70,7 +80,7 @@ impl Session {
             .iter()
             .all(|name| request.headers.count(name) == 1);
         if !whole || Uri::parse(&request.uri).is_err() {
-            return self.fail_unsendable(stack);
+            return self.fail_unsendable(now, stack);
         }
         let flow = calling.plan.flow;
         calling.tx = stack
@@ -78,7 +88,7 @@ impl Session {
             .send_invite(now, flow, request, Owner::Session(id), calling.timers);
     }
 
-    fn fail_unsendable(&mut self, stack: &mut Stack) {
+    fn fail_unsendable(&mut self, now: Now, stack: &mut Stack) {
         stack.event(SipEvent::Failed {
             session: self.id,
             status: 484,
@@ -87,7 +97,7 @@ impl Session {
             retry_after_s: None,
             local: true,
         });
-        self.state = State::Over;
+        self.over(now, stack);
     }
 
     pub(super) fn on_invite_response(&mut self, now: Now, stack: &mut Stack, response: &Response) {
@@ -95,19 +105,28 @@ impl Session {
             100..200 => self.on_provisional(now, stack, response),
             200..300 => self.on_answer(now, stack, response),
             401 | 407 if self.try_with_credentials(now, stack, response) => {}
+            422 if self.try_with_longer_interval(now, stack, response) => {}
             _ if self.is_cancelled() => {
-                self.finish(stack, EndedBy::Local, reason_of(&response.headers));
+                self.finish(now, stack, EndedBy::Local, reason_of(&response.headers));
             }
-            _ => {
+            status => {
+                if (300..400).contains(&status) {
+                    let (session, contacts) = (self.id, redirect_contacts(response));
+                    stack.event(SipEvent::Redirected {
+                        session,
+                        status,
+                        contacts,
+                    });
+                }
                 stack.event(SipEvent::Failed {
                     session: self.id,
-                    status: response.status,
+                    status,
                     phrase: response.phrase.clone(),
                     reason: reason_of(&response.headers),
                     retry_after_s: response.headers.seconds("Retry-After"),
                     local: false,
                 });
-                self.state = State::Over;
+                self.over(now, stack);
             }
         }
     }
@@ -121,13 +140,8 @@ impl Session {
             return self.cancel_if_heard(now, stack);
         }
         if response.status > 100 {
-            stack.event(SipEvent::Provisional {
-                session: self.id,
-                status: response.status,
-                phrase: response.phrase.clone(),
-                to_tag: response.headers.tag("To"),
-                body: response.typed_body(),
-            });
+            self.timing.learn(&response.headers);
+            self.on_fork(now, stack, response);
         }
     }
 
@@ -137,14 +151,30 @@ impl Session {
         };
         let tx = calling.tx;
         let flow = calling.plan.flow;
-        let cancelled = calling.cancel.is_some();
+        let (cancelled, reason) = match &calling.cancel {
+            Some(Cancel::Waiting { reason } | Cancel::Sent { reason, .. }) => {
+                (true, reason.clone())
+            }
+            None => (false, None),
+        };
         let invite = stack.tx.invite_of(tx);
         let dialog = invite.and_then(|i| DialogIdentity::of_caller(i, response, flow));
         // The transaction holds the INVITE for as long as it passes 2xx up, and we wrote all of
         // its headers; a peer that garbles them answers some other call.
-        let Some(dialog) = dialog else {
-            return self.fail_locally(stack, Failure::Timeout);
+        let Some(mut dialog) = dialog else {
+            return self.fail_locally(now, stack, Failure::Timeout);
         };
+        if let Some(early) = calling
+            .forks
+            .iter()
+            .map(|fork| &fork.dialog)
+            .find(|early| early.remote_tag == dialog.remote_tag)
+        {
+            // PRACK and UPDATE have moved both numbers on.
+            dialog.local_cseq = dialog.local_cseq.max(early.local_cseq);
+            dialog.remote_cseq = early.remote_cseq;
+        }
+        self.timing.agreed_by_peer(now, &stack.config, response);
         stack.acks.set(tx, &dialog.remote_tag, Ack::Withheld);
         let identity = dialog.clone();
         self.dialog = Some(dialog);
@@ -154,7 +184,7 @@ impl Session {
         };
         if cancelled {
             // RFC 3261 15 and RFC 5407 3.1.3: the 200 crossed our CANCEL.
-            return self.leave(now, stack, EndedBy::Local, None);
+            return self.leave(now, stack, EndedBy::Local, reason.as_deref());
         }
         let body = response.typed_body();
         stack.event(SipEvent::Answered {
@@ -182,16 +212,51 @@ impl Session {
         else {
             return false;
         };
-        calling.request = again;
-        calling.attempt += 1;
         calling.answered_nonce = Some(nonce);
-        calling.heard = false;
-        self.send_invite(now, stack);
+        self.invite_again(now, stack, again);
         true
+    }
+
+    /// RFC 4028 7.3: somebody on the way wants a longer session interval.
+    fn try_with_longer_interval(
+        &mut self,
+        now: Now,
+        stack: &mut Stack,
+        response: &Response,
+    ) -> bool {
+        let State::Calling(calling) = &mut self.state else {
+            return false;
+        };
+        let Some(min_s) = response.headers.seconds("Min-SE") else {
+            return false;
+        };
+        if calling.cancel.is_some() || calling.too_brief >= TOO_BRIEF_MAX {
+            return false;
+        }
+        calling.too_brief += 1;
+        let mut again = calling.request.clone();
+        self.timing.raise(min_s);
+        self.timing.ask(&stack.config, &mut again.headers);
+        self.invite_again(now, stack, again);
+        true
+    }
+
+    /// The next attempt, which starts from nothing: no answer, no early dialog.
+    fn invite_again(&mut self, now: Now, stack: &mut Stack, request: Request) {
+        if let State::Calling(calling) = &mut self.state {
+            calling.request = request;
+            calling.attempt += 1;
+            calling.heard = false;
+            calling.forks.clear();
+        }
+        self.send_invite(now, stack);
     }
 
     /// The caller has stored the answer: the ACK may leave.
     pub fn acknowledge(&mut self, now: Now, stack: &mut Stack, body: Option<&Body>) {
+        if body.is_some() {
+            self.said = body.cloned();
+        }
         match (&self.state, &self.modify) {
             (State::Answered { tx, .. }, _) => {
                 let tx = *tx;
@@ -222,6 +287,27 @@ impl Session {
     }
 }
 
+/// RFC 3261 8.1.3.4: best first; without a q all are the best.
+fn redirect_contacts(response: &Response) -> Vec<RedirectContact> {
+    let items = response.headers.items("Contact");
+    let contacts = items.iter().filter_map(|item| NameAddr::parse(item));
+    let mut contacts: Vec<RedirectContact> = contacts
+        .map(|contact| RedirectContact {
+            q: thousandths(contact.param("q")),
+            uri: contact.uri,
+            display: contact.display,
+        })
+        .collect();
+    contacts.sort_by_key(|contact| std::cmp::Reverse(contact.q));
+    contacts.truncate(CONTACTS_MAX);
+    contacts
+}
+
+fn thousandths(q: Option<&str>) -> u16 {
+    let q = q.and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+    (q.clamp(0.0, 1.0) * 1000.0).round() as u16
+}
+
 /// RFC 3261 13.2.2.4: the ACK carries the credentials of its INVITE.
 fn with_credentials_of(stack: &Stack, tx: TxId, mut ack: Request) -> Request {
     if let Some(invite) = stack.tx.invite_of(tx) {
@@ -235,6 +321,9 @@ fn with_credentials_of(stack: &Stack, tx: TxId, mut ack: Request) -> Request {
 pub(super) fn invite_request(plan: &InvitePlan) -> Request {
     let mut request = Request::new(Method::Invite, plan.request_uri.clone());
     request.headers.put("Max-Forwards", "70");
+    for route in &plan.route {
+        request.headers.put("Route", route);
+    }
     request
         .headers
         .put("From", plan.from.with_tag(&plan.from_tag).to_string());
@@ -259,6 +348,8 @@ pub(in crate::sip) fn dismiss_answer(
     let Some(mut dialog) = DialogIdentity::of_caller(invite, response, flow) else {
         return;
     };
+    // While it was early, PRACKs may have used numbers of this dialog.
+    dialog.local_cseq = dialog.local_cseq.saturating_add(CSEQ_LEAP);
     let ack = with_credentials_of(stack, tx, dialog.ack(dialog.invite_cseq));
     let bytes = stack.ack(dialog.flow, ack, None);
     let flow = dialog.flow;

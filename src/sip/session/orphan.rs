@@ -8,12 +8,13 @@ use crate::sip::stack::Stack;
 use crate::sip::transaction::{Owner, TxId};
 
 use super::invite::invite_request;
-use super::{Calling, Cancel, Modify, Origin, Session, State};
+use super::{Calling, Cancel, Origin, Session, State};
 
-/// A challenged INVITE may have gone out this many times more.
-const ATTEMPTS_MAX: u32 = 2;
+/// A challenged INVITE, or one with too short a session interval, may have gone out this many
+/// times more.
+const ATTEMPTS_MAX: u32 = 4;
 /// The dead process may have sent requests that were never stored; CSeq must only grow.
-const CSEQ_LEAP: u32 = 1_000;
+pub(super) const CSEQ_LEAP: u32 = 1_000;
 
 impl Session {
     pub fn end_orphan(now: Now, stack: &mut Stack, id: SessionId, orphan: Orphan) -> Session {
@@ -34,6 +35,8 @@ impl Session {
             heard: true,
             answered_nonce: None,
             cancel: None,
+            forks: Vec::new(),
+            too_brief: 0,
         });
         session.resume_attempt(now, stack);
         session
@@ -63,7 +66,7 @@ impl Session {
         };
         // Its transaction stays: should it have been answered, the answer is still dismissed.
         if calling.attempt >= ATTEMPTS_MAX {
-            return self.finish(stack, EndedBy::Local, Reason::default());
+            return self.finish(now, stack, EndedBy::Local, Reason::default());
         }
         calling.attempt += 1;
         self.resume_attempt(now, stack);
@@ -76,18 +79,14 @@ impl Session {
         mut dialog: DialogIdentity,
     ) -> Session {
         dialog.local_cseq = dialog.local_cseq.saturating_add(CSEQ_LEAP);
-        let mut session = Session {
+        let mut session = Session::blank(
             id,
-            call_id: dialog.call_id.clone(),
-            local_tag: dialog.local_tag.clone(),
-            flow: dialog.flow,
-            origin: Origin::Orphan,
-            state: State::Established,
-            dialog: None,
-            modify: Modify::Idle,
-            retry: None,
-            credentials: None,
-        };
+            dialog.call_id.clone(),
+            dialog.local_tag.clone(),
+            dialog.flow,
+            Origin::Orphan,
+        );
+        session.state = State::Established;
         if dialog.invite_cseq > 0 {
             // Their 2xx may never have been acknowledged; once more does no harm.
             let ack = dialog.ack(dialog.invite_cseq);

@@ -1,17 +1,26 @@
 //! Re-INVITE in both directions (RFC 3261 §14) with glare (491).
 
 use std::mem;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::now::Now;
+use crate::sip::dialog::DialogIdentity;
 use crate::sip::event::{EndedBy, SipEvent};
 use crate::sip::message::{Body, Method, Request, Response};
 use crate::sip::stack::{Ack, Stack, put_body};
-use crate::sip::timer::{Deadline, earlier};
+use crate::sip::timer::Deadline;
 use crate::sip::transaction::{Failure, Owner, TxId};
 
 use super::accept::put_dialog_headers;
-use super::{Modify, Origin, Repeat, Retry, Session, State};
+use super::timing::Timing;
+use super::{Change, Modify, Origin, Repeat, Retry, Session, State};
+
+/// How often a change that met 491, 500 or 422 is tried again.
+const TRIES_MAX: u32 = 10;
+/// RFC 3311 5.2 lets a peer ask for 0 to 10 s.
+const RETRY_AFTER_MAX_S: u32 = 10;
+/// So that a Retry-After of 0 does not make two endpoints spin.
+const TAKE_BREATH: Duration = Duration::from_millis(100);
 
 impl Session {
     // ── ours
@@ -25,35 +34,64 @@ impl Session {
         self.retry = Some(Retry {
             at: now.instant,
             body,
+            wish: Change::Reinvite,
+            tries: 0,
         });
         self.on_reoffer_timeout(now, stack);
     }
 
-    fn send_reoffer(&mut self, now: Now, stack: &mut Stack, body: Option<&Body>) {
-        let Some(dialog) = &mut self.dialog else {
+    /// By UPDATE where that was asked for or, to refresh, where the peer takes one (RFC 4028
+    /// 7.4); else by re-INVITE.
+    fn send_change(&mut self, now: Now, stack: &mut Stack, retry: Retry) {
+        let by_update = match retry.wish {
+            Change::Update => true,
+            Change::Reinvite => false,
+            Change::Refresh => self.timing.peer_updates,
+        };
+        let method = if by_update {
+            Method::Update
+        } else {
+            Method::Invite
+        };
+        let body = match (retry.wish, by_update) {
+            (Change::Refresh, true) => None,
+            (Change::Refresh, false) => self.said.clone(),
+            _ => retry.body,
+        };
+        let Some(dialog) = self.dialog_now() else {
             return;
         };
-        let mut request = dialog.request(Method::Invite);
-        put_body(&mut request.headers, &mut request.body, body);
-        self.send_reinvite(now, stack, request, None);
+        let mut request = dialog.request(method);
+        self.timing.ask(&stack.config, &mut request.headers);
+        put_body(&mut request.headers, &mut request.body, body.as_ref());
+        self.send_modify(now, stack, request, None, retry.wish, retry.tries);
     }
 
-    fn send_reinvite(
+    fn send_modify(
         &mut self,
         now: Now,
         stack: &mut Stack,
         request: Request,
         answered_nonce: Option<String>,
+        wish: Change,
+        tries: u32,
     ) {
-        let Some(dialog) = &self.dialog else { return };
-        let mut dressed = request.clone();
-        let branch = stack.branch();
-        stack.dress(&mut dressed, &dialog.flow, &branch);
+        let owner = Owner::Session(self.id);
+        let Some(dialog) = self.dialog_now() else {
+            return;
+        };
+        let flow = dialog.flow;
         let timers = stack.timers();
-        let offerless = request.body.is_empty();
-        let tx = stack
-            .tx
-            .send_invite(now, dialog.flow, dressed, Owner::Session(self.id), timers);
+        let invites = request.method == Method::Invite;
+        let tx = if invites {
+            let mut dressed = request.clone();
+            let branch = stack.branch();
+            stack.dress(&mut dressed, &flow, &branch);
+            stack.tx.send_invite(now, flow, dressed, owner, timers)
+        } else {
+            stack.request(now, flow, request.clone(), owner)
+        };
+        let offerless = invites && request.body.is_empty();
         let until = now.instant + timers.patience() * 2;
         self.modify = Modify::Sent {
             tx,
@@ -61,7 +99,38 @@ impl Session {
             offerless,
             until,
             answered_nonce,
+            wish,
+            tries,
         };
+    }
+
+    /// The dialog a change of ours goes into: before the answer, the fork that settled an offer
+    /// last.
+    fn dialog_now(&mut self) -> Option<&mut DialogIdentity> {
+        match (&mut self.dialog, &mut self.state) {
+            (Some(dialog), _) => Some(dialog),
+            (None, State::Calling(calling)) => {
+                let settled = calling.forks.iter_mut().rfind(|fork| fork.settled);
+                settled.map(|fork| &mut fork.dialog)
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// Whether this change may leave now.
+    fn may_change(&self, wish: Change) -> bool {
+        if !matches!(self.modify, Modify::Idle) {
+            return false;
+        }
+        match &self.state {
+            State::Established => true,
+            State::Offered(_) => wish == Change::Update && self.reliable.is_settled(),
+            State::Calling(calling) => {
+                let settled = calling.forks.iter().any(|fork| fork.settled);
+                wish == Change::Update && settled && calling.cancel.is_none()
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn on_reoffer_response(
@@ -74,6 +143,8 @@ impl Session {
         let Modify::Sent {
             tx: ours,
             offerless,
+            wish,
+            request,
             ..
         } = &self.modify
         else {
@@ -82,67 +153,145 @@ impl Session {
         if *ours != tx || response.status < 200 {
             return;
         }
-        let offerless = *offerless;
+        let (offerless, wish) = (*offerless, *wish);
+        let updates = request.method == Method::Update;
         let body = response.typed_body();
         let status = response.status;
         match status {
-            200..300 => self.on_reoffer_accepted(stack, tx, offerless, response),
-            491 => return self.retry_after_glare(now, stack),
+            200..300 => self.on_reoffer_accepted(now, stack, tx, offerless, response),
+            491 if self.change_again(now, stack, None) => return,
+            500 if self.change_again(now, stack, response.headers.seconds("Retry-After")) => return,
+            422 if self.change_with_longer_interval(now, stack, response) => return,
             401 | 407 if self.reoffer_with_credentials(now, stack, response) => return,
             _ => self.modify = Modify::Idle,
         }
-        stack.event(SipEvent::ReofferAnswered {
-            session: self.id,
-            status,
-            body,
-        });
+        if updates && matches!(status, 405 | 501) {
+            self.timing.peer_updates = false;
+        }
+        let session = self.id;
+        match wish {
+            Change::Refresh if (200..300).contains(&status) => {
+                if !updates {
+                    stack.event(SipEvent::Refreshed { session, body });
+                }
+            }
+            // It is tried again until the session expires.
+            Change::Refresh => {}
+            Change::Reinvite | Change::Update => stack.event(SipEvent::ReofferAnswered {
+                session,
+                status,
+                body,
+            }),
+        }
         if matches!(status, 408 | 481) {
             // RFC 3261 12.2.1.2: the peer knows the dialog no more.
+            self.leave_answered(now, stack);
+        }
+    }
+
+    /// Leaves a session that was answered; one that was not has its INVITE to end it.
+    fn leave_answered(&mut self, now: Now, stack: &mut Stack) {
+        if matches!(self.state, State::Established) {
             self.leave(now, stack, EndedBy::Timeout, None);
         }
     }
 
     fn on_reoffer_accepted(
         &mut self,
+        now: Now,
         stack: &mut Stack,
         tx: TxId,
         offerless: bool,
         response: &Response,
     ) {
-        let Some(dialog) = &mut self.dialog else {
+        let sent = mem::replace(&mut self.modify, Modify::Idle);
+        let Some(dialog) = self.dialog_now() else {
             return;
         };
         dialog.retarget(response.headers.contact_uri());
+        let remote_tag = dialog.remote_tag.clone();
+        self.timing.agreed_by_peer(now, &stack.config, response);
+        if let Modify::Sent { request, .. } = sent {
+            if !request.body.is_empty() {
+                self.said = request.typed_body();
+            }
+            if request.method == Method::Update {
+                return;
+            }
+        }
         let cseq = response.headers.cseq().map_or(0, |(cseq, _)| cseq);
-        stack.acks.set(tx, &dialog.remote_tag, Ack::Withheld);
+        stack.acks.set(tx, &remote_tag, Ack::Withheld);
         if offerless {
             self.modify = Modify::Answered { tx, cseq };
         } else {
-            self.modify = Modify::Idle;
             self.send_ack(stack, tx, cseq, None);
         }
     }
 
-    /// RFC 3261 14.1: the owner of the Call-ID waits longer.
-    fn retry_after_glare(&mut self, now: Now, stack: &mut Stack) {
+    /// After a 491 (RFC 3261 14.1: the owner of the Call-ID waits longer), or as long as a 500
+    /// asks for (RFC 3311 5.2). False when it has been tried often enough.
+    fn change_again(&mut self, now: Now, stack: &mut Stack, after_s: Option<u32>) -> bool {
+        let Modify::Sent { tries, .. } = &self.modify else {
+            return false;
+        };
+        if *tries >= TRIES_MAX || after_s.is_some_and(|after_s| after_s > RETRY_AFTER_MAX_S) {
+            return false;
+        }
         let range = match self.origin {
             Origin::Outgoing | Origin::Orphan => 2_100..4_000,
             Origin::Incoming => 10..2_000,
         };
-        let wait = Duration::from_millis(stack.draw_ms(range));
+        let wait = match after_s {
+            Some(after_s) => Duration::from_secs(u64::from(after_s)) + TAKE_BREATH,
+            None => Duration::from_millis(stack.draw_ms(range)),
+        };
+        self.wish_again(now.instant + wait);
+        true
+    }
+
+    /// RFC 4028 7.3: the same with a longer session interval.
+    fn change_with_longer_interval(
+        &mut self,
+        now: Now,
+        stack: &mut Stack,
+        response: &Response,
+    ) -> bool {
+        let Modify::Sent { tries, .. } = &self.modify else {
+            return false;
+        };
+        let Some(min_s) = response.headers.seconds("Min-SE") else {
+            return false;
+        };
+        if *tries >= TRIES_MAX {
+            return false;
+        }
+        self.timing.raise(min_s);
+        self.wish_again(now.instant);
+        self.on_reoffer_timeout(now, stack);
+        true
+    }
+
+    fn wish_again(&mut self, at: Instant) {
         let sent = mem::replace(&mut self.modify, Modify::Idle);
-        let Modify::Sent { request, .. } = sent else {
+        let Modify::Sent {
+            request,
+            wish,
+            tries,
+            ..
+        } = sent
+        else {
             return;
         };
-        let at = now.instant + wait;
         match &mut self.retry {
-            // A newer wish is already waiting.
+            // A newer wish is already waiting, and refreshes as well.
             Some(retry) => retry.at = retry.at.max(at),
             None => {
                 self.retry = Some(Retry {
                     at,
                     body: request.typed_body(),
-                })
+                    wish,
+                    tries: tries + 1,
+                });
             }
         }
     }
@@ -157,6 +306,8 @@ impl Session {
             Modify::Sent {
                 request,
                 answered_nonce,
+                wish,
+                tries,
                 ..
             },
             Some(dialog),
@@ -171,10 +322,10 @@ impl Session {
             return false;
         };
         dialog.local_cseq = dialog.local_cseq.wrapping_add(1);
-        again
-            .headers
-            .put("CSeq", format!("{} INVITE", dialog.local_cseq));
-        self.send_reinvite(now, stack, again, Some(nonce));
+        let (wish, tries) = (*wish, *tries);
+        let cseq = format!("{} {}", dialog.local_cseq, again.method);
+        again.headers.put("CSeq", cseq);
+        self.send_modify(now, stack, again, Some(nonce), wish, tries);
         true
     }
 
@@ -185,34 +336,48 @@ impl Session {
         tx: TxId,
         failure: Failure,
     ) {
-        let Modify::Sent { tx: ours, .. } = &self.modify else {
+        let Modify::Sent { tx: ours, wish, .. } = &self.modify else {
             return;
         };
         if *ours != tx {
             return;
         }
+        let wish = *wish;
         let status = match failure {
             Failure::Timeout => 408,
             Failure::Unreachable => 503,
         };
+        self.give_change_up(now, stack, wish, status);
+    }
+
+    fn give_change_up(&mut self, now: Now, stack: &mut Stack, wish: Change, status: u16) {
         self.modify = Modify::Idle;
-        stack.event(SipEvent::ReofferAnswered {
-            session: self.id,
-            status,
-            body: None,
-        });
-        self.leave(now, stack, EndedBy::Timeout, None);
+        if wish != Change::Refresh {
+            stack.event(SipEvent::ReofferAnswered {
+                session: self.id,
+                status,
+                body: None,
+            });
+        }
+        self.leave_answered(now, stack);
     }
 
     // ── theirs
 
     pub(super) fn on_reoffer(&mut self, now: Now, stack: &mut Stack, tx: TxId, request: Request) {
+        if let Some(min_s) = Timing::too_brief(&stack.config, &request) {
+            return self.answer_too_brief(now, stack, tx, &request, min_s);
+        }
         match (&self.state, &self.modify) {
             (State::Established, Modify::Idle) => {
                 let body = request.typed_body();
                 let trying = stack.response(&request, 100, None);
                 stack.tx.respond(now, tx, &trying);
-                self.modify = Modify::Received { tx, request };
+                self.modify = Modify::Received {
+                    tx,
+                    request,
+                    until: None,
+                };
                 stack.event(SipEvent::Reoffer {
                     session: self.id,
                     body,
@@ -220,10 +385,7 @@ impl Session {
             }
             // RFC 3261 14.2: a second one before the first is answered.
             (State::Offered(_), _) | (State::Established, Modify::Received { .. }) => {
-                let mut response = stack.response(&request, 500, Some(&self.local_tag));
-                let wait_s = stack.draw_ms(0..11);
-                response.headers.put("Retry-After", wait_s.to_string());
-                stack.tx.respond(now, tx, &response);
+                self.answer_later(now, stack, tx, &request);
             }
             (State::Leaving { .. } | State::Over, _) => {
                 let response = stack.response(&request, 481, Some(&self.local_tag));
@@ -238,23 +400,42 @@ impl Session {
     }
 
     pub fn answer_reoffer(&mut self, now: Now, stack: &mut Stack, body: Option<&Body>) {
-        let (Modify::Received { tx, request }, Some(dialog)) = (&self.modify, &mut self.dialog)
-        else {
+        if !matches!(self.modify, Modify::Received { .. }) {
+            return;
+        }
+        let received = mem::replace(&mut self.modify, Modify::Idle);
+        let Modify::Received { tx, request, .. } = received else {
+            return;
+        };
+        if request.method != Method::Invite {
+            return self.accept_update(now, stack, tx, &request, body);
+        }
+        let Some(dialog) = &mut self.dialog else {
             return;
         };
         dialog.retarget(request.headers.contact_uri());
-        let mut response = stack.response(request, 200, Some(&self.local_tag));
-        put_dialog_headers(&mut response, stack, request, &dialog.flow);
+        let mut response = stack.response(&request, 200, Some(&self.local_tag));
+        put_dialog_headers(&mut response, stack, &request, &dialog.flow);
+        self.timing
+            .agree(now, &stack.config, &request, &mut response);
         put_body(&mut response.headers, &mut response.body, body);
-        stack.tx.respond(now, *tx, &response);
-        let back = stack.tx.flow_of(*tx).unwrap_or(dialog.flow);
+        if body.is_some() {
+            self.said = body.cloned();
+        }
+        stack.tx.respond(now, tx, &response);
+        let back = stack.tx.flow_of(tx).unwrap_or(dialog.flow);
         let repeat = Repeat::new(now, stack.timers(), back, response.to_bytes());
         let cseq = request.headers.cseq().map_or(0, |(cseq, _)| cseq);
-        self.modify = Modify::Confirming { cseq, repeat };
+        let offered = request.body.is_empty();
+        self.modify = Modify::Confirming {
+            cseq,
+            repeat,
+            offered,
+        };
     }
 
     pub fn refuse_reoffer(&mut self, now: Now, stack: &mut Stack, status: u16) {
-        let Modify::Received { tx, request } = &self.modify else {
+        let Modify::Received { tx, request, .. } = &self.modify else {
             return;
         };
         let response = stack.response(request, status.clamp(300, 699), Some(&self.local_tag));
@@ -296,43 +477,42 @@ impl Session {
             self.modify = Modify::Idle;
             return self.leave(now, stack, EndedBy::Timeout, None);
         }
-        if let Modify::Sent { until, .. } = &self.modify
+        if let Modify::Sent { until, wish, .. } = &self.modify
             && *until <= now.instant
         {
             // Provisionally answered and then forgotten.
-            self.modify = Modify::Idle;
-            let (session, status) = (self.id, 408);
-            stack.event(SipEvent::ReofferAnswered {
-                session,
-                status,
-                body: None,
-            });
-            return self.leave(now, stack, EndedBy::Timeout, None);
+            let wish = *wish;
+            return self.give_change_up(now, stack, wish, 408);
         }
-        if self
-            .retry
-            .as_ref()
-            .is_some_and(|retry| retry.at <= now.instant)
-            && matches!(
-                (&self.state, &self.modify),
-                (State::Established, Modify::Idle)
-            )
-            && let Some(retry) = self.retry.take()
+        if let Modify::Received {
+            until: Some(until), ..
+        } = &self.modify
+            && *until <= now.instant
         {
-            self.send_reoffer(now, stack, retry.body.as_ref());
+            // RFC 3311 5.2: it cannot wait for anyone.
+            self.refuse_reoffer(now, stack, 504);
+        }
+        let due = self.retry.take_if(|retry| retry.at <= now.instant);
+        if let Some(retry) = due {
+            if self.may_change(retry.wish) {
+                self.send_change(now, stack, retry);
+            } else {
+                self.retry = Some(retry);
+            }
         }
     }
 
     pub(super) fn reoffer_deadline(&self) -> Option<Deadline> {
-        let current = match &self.modify {
-            Modify::Idle => self
-                .retry
-                .as_ref()
-                .map(|retry| (retry.at, "re-INVITE again")),
-            Modify::Sent { until, .. } => Some((*until, "re-INVITE unanswered")),
+        match &self.modify {
+            Modify::Idle => {
+                let retry = self.retry.as_ref();
+                let retry = retry.filter(|retry| self.may_change(retry.wish));
+                retry.map(|retry| (retry.at, "change again"))
+            }
+            Modify::Sent { until, .. } => Some((*until, "change unanswered")),
             Modify::Confirming { repeat, .. } => Some(repeat.deadline()),
-            Modify::Answered { .. } | Modify::Received { .. } => None,
-        };
-        earlier(current, None)
+            Modify::Received { until, .. } => until.map(|until| (until, "offer unanswered")),
+            Modify::Answered { .. } => None,
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::now::Now;
 use crate::sip::event::{Flow, SessionId};
 use crate::sip::message::{Request, Response};
+use crate::sip::replaces::Replaces;
 use crate::sip::stack::{Ack, Stack};
 use crate::sip::timer::{Deadline, Deadlines};
 use crate::sip::transaction::{Failure, TxId};
@@ -87,6 +88,29 @@ impl Sessions {
             .get(&id)
             .filter(|session| session.is_with(&from_tag))
             .map(|_| id)
+    }
+
+    /// The session a Replaces names (RFC 3891 3), or the status that refuses it.
+    pub fn find_replaced(&self, replaces: &Replaces) -> Result<SessionId, u16> {
+        let key = (replaces.call_id.clone(), replaces.to_tag.clone());
+        let id = self.dialogs.get(&key).ok_or(481u16)?;
+        let session = self.table.get(id).ok_or(481u16)?;
+        // RFC 3891 6.1: 0 stands for no tag.
+        let zero = replaces.from_tag == "0" && session.is_with("");
+        if !zero && !session.is_with(&replaces.from_tag) {
+            return Err(481);
+        }
+        session.may_be_replaced(replaces)
+    }
+
+    /// The session that a REFER, received by this one and not yet answered, wants replaced.
+    pub fn referred_replacement(&self, id: SessionId) -> Option<SessionId> {
+        let replaces = self.table.get(&id)?.asked_replaces()?;
+        self.find_replaced(replaces).ok()
+    }
+
+    pub fn replaces_of(&self, id: SessionId) -> Option<Replaces> {
+        self.table.get(&id)?.replaces()
     }
 
     pub fn local_tag(&self, id: SessionId) -> Option<String> {

@@ -64,6 +64,8 @@ enum ServerKey {
     Branch {
         branch: String,
         sent_by: String,
+        /// More than RFC 3261 17.2.3 asks for: not every client draws its branches anew.
+        call_id: String,
         method: String,
     },
     /// RFC 3261 17.2.3 for RFC 2543 clients.
@@ -228,8 +230,9 @@ impl Transactions {
         let Some(entry) = self.table.get_mut(&tx) else {
             return false;
         };
-        // A challenge is answered only to the peer that was asked.
-        let asked = from.id == entry.flow.id && from.remote.ip() == entry.flow.remote.ip();
+        // A challenge is answered only to the peer that was asked. A connection has one peer.
+        let asked = from.id == entry.flow.id
+            && (from.transport.is_reliable() || from.remote.ip() == entry.flow.remote.ip());
         if matches!(response.status, 401 | 407) && !asked {
             return false;
         }
@@ -512,6 +515,7 @@ fn server_key(request: &Request, method: &Method) -> Option<ServerKey> {
         return Some(ServerKey::Branch {
             branch,
             sent_by: via.sent_by(),
+            call_id: request.headers.call_id()?,
             method,
         });
     }

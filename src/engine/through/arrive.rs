@@ -1,0 +1,209 @@
+//! A call comes in: who calls, what the plan says, and whether there is room.
+
+use rand::RngExt as _;
+
+use super::passed::{hops, passed};
+use super::{Phase, Side, Through};
+use crate::engine::media_worker::MediaCommand;
+use crate::engine::switch::{LegOf, SessionOf, Switch};
+use crate::id::{AgentId, CallId};
+use crate::now::Now;
+use crate::route::{Outcome, Question, Routed, Source};
+use crate::sdp::negotiate::{Agreed, Local, Negotiation};
+use crate::sdp::{Codec, Direction};
+use crate::sip::{Body, Flow, Headers, Party, SessionId, Target, Transport};
+
+/// Seconds a caller is asked to wait when there is no room.
+pub(super) const RETRY_AFTER_S: u32 = 5;
+
+/// An INVITE that asks for a way.
+pub(in crate::engine) struct Arrived {
+    pub session: SessionId,
+    pub flow: Flow,
+    pub user: Option<String>,
+    pub request_uri: String,
+    pub from: Party,
+    pub headers: Headers,
+    pub body: Option<Body>,
+}
+
+impl Switch {
+    pub(in crate::engine) fn through_invited(&mut self, now: Now, arrived: Arrived) {
+        let question = Question {
+            number: number_of(&arrived.request_uri),
+            source: self.source_of(&arrived.flow, arrived.user.as_deref()),
+            at: now.utc,
+        };
+        let session = arrived.session;
+        let routed = match self.config.plan.route(&question).outcome {
+            Outcome::Routed(routed) => routed,
+            Outcome::Refused { status, rule } => {
+                let (rule, from) = (rule.unwrap_or_default(), question.source.kind());
+                tracing::info!(rule, from, status, "a call is refused by the plan");
+                self.through.counters.refused += 1;
+                return self.sip.reject(now, session, status, None, vec![]);
+            }
+        };
+        let room = self.through.calls.len() < self.config.limits.through_calls_max;
+        let port = match routed.emergency || (room && !self.draining) {
+            true => self.ports.allocate(now.instant),
+            false => None,
+        };
+        let Some(port) = port else {
+            self.through.counters.refused += 1;
+            let wait = vec![("Retry-After".to_owned(), RETRY_AFTER_S.to_string())];
+            return self.sip.reject(now, session, 503, None, wait);
+        };
+        match self.caller_side(&arrived, port) {
+            Ok((side, answer)) => self.through_begins(now, arrived, question, routed, side, answer),
+            Err(status) => {
+                self.ports.release(port, now.instant);
+                self.through.counters.refused += 1;
+                self.sip.reject(now, session, status, None, vec![]);
+            }
+        }
+    }
+
+    /// Our end toward the caller, with the answer to his offer if he made one.
+    fn caller_side(
+        &mut self,
+        arrived: &Arrived,
+        port: u16,
+    ) -> Result<(Side, Option<(String, Agreed)>), u16> {
+        let offer = match &arrived.body {
+            Some(body) => Some(std::str::from_utf8(&body.bytes).map_err(|_| 400_u16)?),
+            None => None,
+        };
+        let mut sdp = self.negotiation(port, by_their_order(offer));
+        let answer = offer
+            .map(|offer| sdp.answer(offer, Direction::SendRecv))
+            .transpose()
+            .map_err(|refusal| refusal.status())?;
+        let side = Side {
+            session: arrived.session,
+            leg: self.new_leg(None),
+            port,
+            sdp,
+        };
+        Ok((side, answer))
+    }
+
+    pub(in crate::engine) fn negotiation(&mut self, port: u16, codecs: Vec<Codec>) -> Negotiation {
+        let local = Local {
+            address: self.config.media_address,
+            port,
+            codecs,
+            telephone_event: true,
+        };
+        Negotiation::new(local, self.rng.random::<u64>() >> 1)
+    }
+
+    fn through_begins(
+        &mut self,
+        now: Now,
+        arrived: Arrived,
+        question: Question,
+        routed: Routed,
+        caller: Side,
+        answer: Option<(String, Agreed)>,
+    ) {
+        let id = CallId(self.new_uuid(now));
+        let (leg, session) = (caller.leg, caller.session);
+        tracing::info!(call = %id, rule = routed.rule, from = question.source.kind(), "a call is routed");
+        self.sessions.insert(session, SessionOf::Through(id));
+        self.legs.insert(leg, LegOf::Through(id));
+        self.media(MediaCommand::OpenTrunk {
+            leg,
+            port: caller.port,
+        });
+        if let Some((_, agreed)) = &answer {
+            self.aim(leg, agreed);
+        }
+        self.through.counters.routed += 1;
+        let call = Through {
+            id,
+            headers: passed(&arrived.headers, &question.source),
+            hops: hops(&arrived.headers),
+            source: question.source,
+            rule: routed.rule,
+            number: routed.number,
+            from: arrived.from,
+            caller,
+            answer: answer.map(|(body, _)| body),
+            phase: Phase::Calling,
+            forks: Vec::new(),
+            early: None,
+            ways: None,
+            steps: routed.steps.into(),
+            ring_ms: routed.ring_ms,
+            deadline: None,
+            record: routed.record,
+            recording: None,
+            emergency: routed.emergency,
+            best: None,
+            since: now.utc,
+        };
+        self.through.calls.insert(id, call);
+        self.through_next_step(now, id);
+    }
+
+    /// Who calls, by what proved him.
+    fn source_of(&self, flow: &Flow, user: Option<&str>) -> Source {
+        let page = matches!(flow.transport, Transport::Ws | Transport::Wss);
+        if let Some(user) = user {
+            let agent = AgentId::new(user);
+            return match page && self.desks.contains_key(&agent) {
+                true => Source::Agent(agent),
+                false => Source::Phone(user.to_owned()),
+            };
+        }
+        match self.trunk_of(flow.remote) {
+            Some(trunk) => Source::Trunk(trunk.clone()),
+            None => Source::Address(flow.remote.ip().to_canonical()),
+        }
+    }
+}
+
+/// The number in a Request-URI, without the parameters of a telephone number (RFC 3966 §3).
+fn number_of(request_uri: &str) -> String {
+    let user = Target::parse(request_uri)
+        .ok()
+        .and_then(|target| target.user_text());
+    let user = user.unwrap_or_default();
+    user.split(';').next().unwrap_or_default().to_owned()
+}
+
+/// G.711 as the caller prefers it, so that packets need not be translated.
+fn by_their_order(offer: Option<&str>) -> Vec<Codec> {
+    let line = offer.and_then(|text| text.lines().find(|line| line.starts_with("m=audio")));
+    let formats: Vec<&str> = line.map_or_else(Vec::new, |line| {
+        line.split_ascii_whitespace().skip(3).collect()
+    });
+    let place = |codec: &Codec| {
+        let number = codec.payload_type().to_string();
+        let at = formats.iter().position(|format| *format == number);
+        at.unwrap_or(usize::MAX)
+    };
+    let mut codecs = vec![Codec::Pcma, Codec::Pcmu];
+    codecs.sort_by_key(place);
+    codecs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_is_the_user_without_parameters() {
+        assert_eq!(number_of("sip:+8613800138000;npdi@host"), "+8613800138000");
+        assert_eq!(number_of("sip:%2B86138@host:5070;user=phone"), "+86138");
+        assert_eq!(number_of("sip:host"), "");
+    }
+
+    #[test]
+    fn the_callers_first_codec_is_ours() {
+        let offer = "v=0\r\nm=audio 4000 RTP/AVP 18 0 8 101\r\n";
+        assert_eq!(by_their_order(Some(offer)), [Codec::Pcmu, Codec::Pcma]);
+        assert_eq!(by_their_order(None), [Codec::Pcma, Codec::Pcmu]);
+    }
+}

@@ -1,0 +1,117 @@
+//! A side offers again (RFC 3264 §8): answered here and at once. When it holds or takes back, the
+//! other side is offered the same direction, in either dialect of hold.
+
+use super::progress::read_answer;
+use crate::engine::switch::{Switch, sdp_body};
+use crate::id::CallId;
+use crate::now::Now;
+use crate::sdp::Direction;
+use crate::sip::{Body, SessionId};
+
+impl Switch {
+    pub(super) fn through_reoffered(
+        &mut self,
+        now: Now,
+        id: CallId,
+        session: SessionId,
+        body: Option<Body>,
+    ) {
+        let side = self
+            .through
+            .call(id)
+            .and_then(|call| call.side_mut(session));
+        let Some(side) = side else {
+            return self.sip.refuse_reoffer(now, session, 481);
+        };
+        let before = side.sdp.agreed().map(|agreed| agreed.direction);
+        let leg = side.leg;
+        let Some(body) = body else {
+            // Offerless: ours is the offer; its answer comes in the ACK.
+            let offer = side.sdp.offer(Direction::SendRecv);
+            return self.sip.answer_reoffer(now, session, Some(sdp_body(offer)));
+        };
+        let offer = std::str::from_utf8(&body.bytes).ok();
+        let answer = offer.and_then(|offer| side.sdp.answer(offer, Direction::SendRecv).ok());
+        let Some((answer, agreed)) = answer else {
+            return self.sip.refuse_reoffer(now, session, 488);
+        };
+        self.aim(leg, &agreed);
+        self.sip
+            .answer_reoffer(now, session, Some(sdp_body(answer)));
+        self.through_pass_direction(now, id, session, before, agreed.direction);
+    }
+
+    /// The ACK carried the answer to an offer of ours.
+    pub(super) fn through_confirmed(
+        &mut self,
+        now: Now,
+        id: CallId,
+        session: SessionId,
+        body: Option<Body>,
+    ) {
+        let side = self
+            .through
+            .call(id)
+            .and_then(|call| call.side_mut(session));
+        let Some((side, body)) = side.zip(body) else {
+            return;
+        };
+        let before = side.sdp.agreed().map(|agreed| agreed.direction);
+        let leg = side.leg;
+        let Some(agreed) = read_answer(&mut side.sdp, &body) else {
+            return self.through_dismiss(now, id, 488, "No codec in common");
+        };
+        self.aim(leg, &agreed);
+        let before = before.or(Some(Direction::SendRecv));
+        self.through_pass_direction(now, id, session, before, agreed.direction);
+    }
+
+    /// The other side's answer to a hold that was passed on. A refusal changes nothing: the one
+    /// who holds is held by us all the same.
+    pub(super) fn through_reoffer_answered(
+        &mut self,
+        now: Now,
+        id: CallId,
+        session: SessionId,
+        status: u16,
+        body: Option<Body>,
+    ) {
+        let side = self
+            .through
+            .call(id)
+            .and_then(|call| call.side_mut(session));
+        let Some((side, body)) = side.zip(body) else {
+            return;
+        };
+        if !(200..300).contains(&status) {
+            return;
+        }
+        let leg = side.leg;
+        if let Some(agreed) = read_answer(&mut side.sdp, &body) {
+            self.aim(leg, &agreed);
+        }
+        let _ = now;
+    }
+
+    /// `now_is` is ours toward the side that spoke; what it sends, the other side is sent.
+    fn through_pass_direction(
+        &mut self,
+        now: Now,
+        id: CallId,
+        session: SessionId,
+        before: Option<Direction>,
+        now_is: Direction,
+    ) {
+        if before == Some(now_is) {
+            return;
+        }
+        let other = self
+            .through
+            .call(id)
+            .and_then(|call| call.other_mut(session));
+        let Some(other) = other else { return };
+        let offer = other.sdp.offer(now_is.reversed());
+        let session = other.session;
+        self.sip.reoffer(now, session, Some(sdp_body(offer)));
+    }
+}

@@ -1,0 +1,210 @@
+//! TLS 1.2 and 1.3 for SIP (RFC 3261 §26.3.1, RFC 5922): our certificate toward those who connect,
+//! theirs where one is asked for, and the check of a server's name before anything is said to it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Whether those who connect must show a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Clients {
+    /// Nobody is asked.
+    Unasked,
+    /// One that is shown must be signed by these authorities.
+    Asked { ca: PathBuf },
+    /// Nobody gets in without one.
+    Required { ca: PathBuf },
+}
+
+/// How a server's certificate is judged when we connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Signed by one of these authorities, for the name we call it by.
+    By { ca: PathBuf },
+    /// No authority is configured: no TLS connection can be opened.
+    Nobody,
+    /// Whoever answers is believed.
+    Off,
+}
+
+/// The side that is connected to.
+#[derive(Clone)]
+pub struct ServerTls(TlsAcceptor);
+
+/// The side that connects.
+#[derive(Clone)]
+pub struct Toward(Option<TlsConnector>);
+
+impl ServerTls {
+    /// Errors name the file.
+    pub fn load(identity: &Identity, clients: &Clients) -> io::Result<ServerTls> {
+        let builder = ServerConfig::builder_with_provider(ring())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?;
+        let builder = match clients {
+            Clients::Unasked => builder.with_no_client_auth(),
+            Clients::Asked { ca } | Clients::Required { ca } => {
+                let roots = Arc::new(roots(ca)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, ring());
+                let verifier = match clients {
+                    Clients::Required { .. } => verifier,
+                    _ => verifier.allow_unauthenticated(),
+                };
+                let verifier = verifier.build().map_err(|error| wrong(ca, &error))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let (chain, key) = identity.read()?;
+        let config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| wrong(&identity.certificate, &error))?;
+        Ok(ServerTls(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    pub(super) async fn accept(
+        &self,
+        stream: TcpStream,
+    ) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
+        self.0.accept(stream).await
+    }
+}
+
+impl Toward {
+    /// `identity` is shown to servers that ask for one. Errors name the file.
+    pub fn load(verify: &Verify, identity: Option<&Identity>) -> io::Result<Toward> {
+        let builder = ClientConfig::builder_with_provider(ring())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?;
+        let builder = match verify {
+            Verify::Nobody => return Ok(Toward(None)),
+            Verify::By { ca } => builder.with_root_certificates(roots(ca)?),
+            Verify::Off => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Believe(ring()))),
+        };
+        let config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = identity.read()?;
+                builder
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| wrong(&identity.certificate, &error))?
+            }
+        };
+        Ok(Toward(Some(TlsConnector::from(Arc::new(config)))))
+    }
+
+    /// The certificate must be good for `name`, or for the address when there is none.
+    pub(super) async fn connect(
+        &self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        name: Option<&str>,
+    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let Some(connector) = &self.0 else {
+            let what = "no authority to judge certificates by; name one in [sip] ca";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        };
+        let name = match name {
+            Some(name) => ServerName::try_from(name.to_owned())
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
+            None => ServerName::IpAddress(remote.ip().to_canonical().into()),
+        };
+        connector.connect(name, stream).await
+    }
+}
+
+impl Identity {
+    fn read(&self) -> io::Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|e| wrong(&self.key, &e))?;
+        Ok((certificates(&self.certificate)?, key))
+    }
+}
+
+fn roots(file: &Path) -> io::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(file, &error))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let chain = CertificateDer::pem_file_iter(file).map_err(|error| wrong(file, &error))?;
+    let chain: Result<Vec<_>, _> = chain.collect();
+    let chain = chain.map_err(|error| wrong(file, &error))?;
+    if chain.is_empty() {
+        return Err(wrong(file, &"holds no certificate"));
+    }
+    Ok(chain)
+}
+
+fn wrong(file: &Path, why: &dyn std::fmt::Display) -> io::Error {
+    let what = format!("{}: {why}", file.display());
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn ring() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// `verify = "off"`: any certificate will do. Its key is still proved, so that nobody can read
+/// along; only who it belongs to is not known.
+#[derive(Debug)]
+struct Believe(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Believe {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
