@@ -25,7 +25,7 @@
 //! middle engine     -> now id sip sdp media call agent leads dialer event stats route trunk store net rtpio peer
 //! middle connector  -> now id leads event store engine
 //! top    config     -> id sip sdp media agent leads dialer stats route trunk store net rtpio peer engine connector
-//! top    http       -> now id call agent leads dialer event stats store net engine connector config
+//! top    http       -> now id sip call agent leads dialer event stats store net engine connector config
 //! top    demo       -> sip sdp media net rtpio config
 //! top    cli        -> now id sip media dialer leads route trunk store net engine connector config http demo
 //! ```

@@ -25,7 +25,8 @@ fn config(ip: Ipv4Addr, carrier: SocketAddr) -> String {
         "[sip]\nlisten = \"{ip}:5060\"\n[http]\nlisten = \"{ip}:8080\"\ntls_listen = \"\"\n\
          [media]\nrtp_ports = \"10000-10999\"\n\
          [[trunk]]\nname = \"far\"\nservers = [\"{carrier}\"]\ncaller_id = \"+861066666666\"\noptions_every_s = 0\n\
-         [[phone]]\nusers = \"101..102\"\npassword = \"secret\"\n\
+         [[phone]]\nusers = \"101..102\"\npassword = \"secret\"\nalgorithms = [\"MD5\"]\n\
+         [fraud]\nallowed = [\"+861\"]\n\
          [routing]\npermit = [\"{CALLER}\", \"{ip}\"]\n\
          [[route]]\nname = \"desks\"\nregex = \"^10[12]$\"\nphone = \"102\"\nrecord = true\n\
          [[route]]\nname = \"outside\"\nprefix = \"+\"\nfrom = [\"phone\"]\ntrunk = [\"far\"]\n\

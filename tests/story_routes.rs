@@ -532,6 +532,60 @@ fn a_carriers_call_reaches_a_phone_and_no_trunk() {
     wire.assert_nothing_is_held();
 }
 
+/// Two may call at once, ten minutes each, mobiles only.
+fn guarded() -> Wire {
+    let mut out = rule("out", "+", vec![Step::Trunks(vec![outward("t")])]);
+    out.from = vec!["phone".parse().expect("a source")];
+    let mut config = with(vec![out]);
+    config.fraud.allowed = vec!["+8613".to_owned()];
+    config.fraud.each.calls_at_once = 2;
+    config.fraud.longest_call_s = 600;
+    Wire::new(config)
+}
+
+const ANNA: (&str, &str) = ("101", "p");
+
+#[test]
+fn a_phone_calls_outside_where_it_may_and_as_often_as_it_may() {
+    let mut wire = guarded();
+    let desk = at("127.0.26.10:5060");
+    wire.invite_by(ANNA, desk, "+881612345678", &offer());
+    wire.read(desk, "SIP/2.0 403");
+    assert_eq!(wire.rest(at(TRUNK)), Vec::<String>::new());
+    let first = wire.invite_by(ANNA, desk, "+8613800138001", &offer());
+    wire.read(at(TRUNK), "INVITE");
+    wire.invite_by(ANNA, desk, "+8613800138002", &offer());
+    wire.read(at(TRUNK), "INVITE");
+    wire.invite_by(ANNA, desk, "+8613800138003", &offer());
+    wire.read(desk, "SIP/2.0 403");
+    assert_eq!(wire.rest(at(TRUNK)), Vec::<String>::new());
+    assert_eq!(wire.snapshot("security")["refused_fraud"], 2);
+    // One that is over makes room for the next.
+    wire.cancel(&first, "");
+    wire.read(desk, "SIP/2.0 487");
+    wire.invite_by(ANNA, desk, "+8613800138004", &offer());
+    wire.read(at(TRUNK), "INVITE");
+}
+
+#[test]
+fn the_longest_call_of_a_phone_is_ended_on_both_sides() {
+    let mut wire = guarded();
+    let desk = at("127.0.26.10:5060");
+    let made = wire.invite_by(ANNA, desk, "+8613800138001", &offer());
+    let invite = wire.read(at(TRUNK), "INVITE");
+    let body = sdp(at(TRUNK), "0", "sendrecv");
+    wire.send(at(TRUNK), &invite.answer("200 OK", "t", at(TRUNK), &body));
+    wire.read(at(TRUNK), "ACK");
+    let answered = wire.read(desk, "SIP/2.0 200");
+    wire.inside(&made, &answered, "ACK", 2, "", "");
+    wire.run_for(Duration::from_secs(599));
+    assert_eq!(wire.snapshot("through")["calls"][0]["state"], "talking");
+    wire.run_for(Duration::from_secs(2));
+    ok(&mut wire, at(TRUNK), "BYE");
+    ok(&mut wire, desk, "BYE");
+    wire.assert_nothing_is_held();
+}
+
 #[test]
 fn tones_are_played_by_the_switch() {
     let mut wire = wire(vec![

@@ -259,7 +259,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "~ [sip]: listen \"0.0.0.0:5060\" → \"127.0.27.1:5061\" (restart)",
+                "~ [sip]: listen [\"0.0.0.0:5060\"] → [\"127.0.27.1:5061\"] (restart)",
+                "~ [sip]: tcp_listen [\"0.0.0.0:5060\"] → [\"127.0.27.1:5061\"] (restart)",
                 "~ trunk a: max_calls 30 → 5",
                 "~ trunk a: password (another one)",
                 "+ phone 103",

@@ -128,14 +128,14 @@ fn an_unknown_key_is_pointed_at_with_what_was_meant() {
         ["foredial.toml:1:2: unknown key `radio` at the top\n \
           1 | [radio]\n   \
             |  ^^^^^\n   \
-            = known here: sip, http, media, state, store, recordings, trace, hep, security, fraud, crm, trunk, phone, campaign, agent, routing, route"]
+            = known here: sip, http, media, state, store, recordings, trace, hep, security, fraud, crm, dns, trunk, phone, campaign, agent, routing, route"]
     );
 }
 
 #[test]
 fn all_errors_come_at_once_in_the_order_of_the_file() {
     let text = "[sip]\nlisten = 5060\n\n[media]\nrtp_ports = \"20000\"\nworkers = 999\n\n[[trunk]]\nname = \"a\"\n\
-        servers = [\"carrier.example.com\"]\ncaller_id = \"010 6666\"\n\n[[campaign]]\nid = \"c\"\ntrunks = [\"b\"]\nhours = \"9-20\"\n";
+        servers = [\"carrier..example\"]\ncaller_id = \"010 6666\"\n\n[[campaign]]\nid = \"c\"\ntrunks = [\"b\"]\nhours = \"9-20\"\n";
     let heads: Vec<String> = wrong(text)
         .iter()
         .map(|one| one.lines().next().unwrap().to_owned())
@@ -146,7 +146,7 @@ fn all_errors_come_at_once_in_the_order_of_the_file() {
             "foredial.toml:2:10: `listen` is an integer",
             "foredial.toml:5:13: `20000` is not a range of ports",
             "foredial.toml:6:11: `workers` is out of range",
-            "foredial.toml:10:12: `carrier.example.com` is not an address with a port",
+            "foredial.toml:10:12: `carrier..example` is not an address with a port",
             "foredial.toml:11:13: `010 6666` is not an E.164 number",
             "foredial.toml:15:11: there is no trunk `b`",
             "foredial.toml:16:9: `9-20` is not a calling window",
@@ -208,7 +208,7 @@ fn a_missing_key_is_told_with_the_line_of_its_table() {
         "foredial.toml:1:1: `servers` is missing in [trunk]\n \
          1 | [[trunk]]\n   \
            | ^^^^^^^^^\n   \
-           = give at least one address with a port: servers = [\"203.0.113.10:5060\"]"
+           = give at least one, such as servers = [\"203.0.113.10:5060\"] or [\"sip.carrier.example\"]"
     );
     assert_eq!(errors.len(), 2, "{errors:?}");
 }

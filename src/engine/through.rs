@@ -24,8 +24,9 @@ use crate::id::{CallId, LegId};
 use crate::now::{Now, UtcMs};
 use crate::route::{Source, Step};
 use crate::sdp::negotiate::Negotiation;
-use crate::sip::{Party, Reason, SessionId, SipEvent};
+use crate::sip::{Flow, Party, Reason, SessionId, SipEvent};
 use crate::trunk::Failure;
+use crate::trunk::fraud::Ticket;
 
 pub(super) use arrive::Arrived;
 
@@ -52,6 +53,11 @@ struct Counters {
 struct Through {
     id: CallId,
     source: Source,
+    /// Where the caller's INVITE came from.
+    flow: Flow,
+    /// A phone's leave to call outside, and how long it holds from the answer on.
+    leave: Option<(Ticket, Option<Duration>)>,
+    answered: Option<Instant>,
     rule: String,
     /// As it is passed on.
     number: String,

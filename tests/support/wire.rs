@@ -93,6 +93,7 @@ pub struct Made {
     pub to: String,
     pub id: String,
     pub branch: String,
+    pub cseq: u32,
 }
 
 impl Wire {
@@ -201,6 +202,7 @@ impl Wire {
             to: to.to_owned(),
             id: format!("call-{}@{}", self.next, at.ip()),
             branch: format!("z9hG4bKm{}", self.next),
+            cseq: 1,
         };
         let hops = if headers.contains("Max-Forwards") {
             ""
@@ -209,6 +211,32 @@ impl Wire {
         };
         let head = made.request("INVITE", 1, &made.branch, "");
         let text = format!("{head}{hops}{headers}{}", content(sdp));
+        self.send(at, &text);
+        made
+    }
+
+    /// An INVITE of a phone's user, who proves himself when he is asked to.
+    pub fn invite_by(
+        &mut self,
+        (user, password): (&str, &str),
+        at: SocketAddr,
+        to: &str,
+        sdp: &str,
+    ) -> Made {
+        let made = self.invite(at, to, "", sdp);
+        let challenge = self.read(at, "SIP/2.0 401").header("WWW-Authenticate");
+        let uri = format!("sip:{to}@{SWITCH}");
+        let authorization = digest(&challenge, user, password, "INVITE", &uri);
+        let made = Made {
+            branch: format!("{}again", made.branch),
+            cseq: 2,
+            ..made
+        };
+        let head = made.request("INVITE", made.cseq, &made.branch, "");
+        let text = format!(
+            "{head}{HOPS}Authorization: {authorization}\r\n{}",
+            content(sdp)
+        );
         self.send(at, &text);
         made
     }
@@ -233,7 +261,7 @@ impl Wire {
     }
 
     pub fn cancel(&mut self, made: &Made, headers: &str) {
-        let head = made.request("CANCEL", 1, &made.branch, "");
+        let head = made.request("CANCEL", made.cseq, &made.branch, "");
         let text = format!("{head}{HOPS}{headers}{}", content(""));
         self.send(made.at, &text);
     }

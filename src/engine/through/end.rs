@@ -90,8 +90,14 @@ impl Switch {
             phase,
             forks,
             recording,
+            leave,
+            answered,
             ..
         } = call;
+        if let Some((ticket, _)) = leave {
+            let talked = answered.map(|at| now.instant.saturating_duration_since(at));
+            self.outside_call_ended(now, ticket, talked.unwrap_or_default());
+        }
         if recording.is_some() {
             self.media(MediaCommand::StopRecording { call: id });
         }

@@ -11,9 +11,10 @@ use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::engine::trunk_call::{Way, Ways};
 use crate::id::CallId;
 use crate::now::Now;
-use crate::route::{Outward, Step, Tone};
+use crate::route::{Outward, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Reason, Uri};
+use crate::trunk::fraud::Verdict;
 
 /// How long a busy tone is played before the call is refused.
 const BUSY_TONE: Duration = Duration::from_secs(5);
@@ -88,7 +89,11 @@ impl Switch {
             call.ways = Some(ways);
         }
         let placed = self.through_next_trunk(now, id, None);
-        if !placed {
+        let outside = self
+            .through
+            .call(id)
+            .is_some_and(|call| call.ways.is_some());
+        if !placed && outside {
             self.note_refusal(id, Refusal::ours(503));
         }
         placed
@@ -103,6 +108,11 @@ impl Switch {
         if let Some(mut ways) = ways {
             while let Some(way) = self.next_way(now, &mut ways, left.as_ref()) {
                 left = None;
+                if !self.through_may_go_outside(now, id) {
+                    // Another trunk would be outside as well: no way is left.
+                    self.leave_way(&way);
+                    return false;
+                }
                 placed = self.through_to_trunk(now, id, &way, &ways);
                 if placed {
                     break;
@@ -149,6 +159,34 @@ impl Switch {
             answer_timeout: Some(ways.patience(now, trunk.invite_timeout)),
         };
         self.through_place(now, id, placement)
+    }
+
+    /// A phone's password may be stolen: what it may call outside is capped. An emergency is not.
+    fn through_may_go_outside(&mut self, now: Now, id: CallId) -> bool {
+        let Some(call) = self.through.call(id) else {
+            return false;
+        };
+        let Source::Phone(user) = &call.source else {
+            return true;
+        };
+        if call.emergency || call.leave.is_some() {
+            return true;
+        }
+        let (user, flow, number) = (user.clone(), call.flow, call.number.clone());
+        let verdict = self.may_call_outside(now, &user, &flow, &number);
+        let Some(call) = self.through.call(id) else {
+            return false;
+        };
+        match verdict {
+            Verdict::Allowed { ticket, longest } => {
+                call.leave = Some((ticket, longest));
+                true
+            }
+            Verdict::Refused(_) => {
+                self.note_refusal(id, Refusal::ours(403));
+                false
+            }
+        }
     }
 
     /// Everywhere the phone is registered, at once.

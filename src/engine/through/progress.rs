@@ -99,7 +99,12 @@ impl Switch {
             return self.through_failed(now, id, session, Refusal::ours(488), failure);
         };
         self.through_others_cancelled(now, id, session);
-        self.through.set_deadline(id, None);
+        let longest = self.through.call(id).and_then(|call| {
+            call.answered = Some(now.instant);
+            call.leave.and_then(|(_, longest)| longest)
+        });
+        let until = longest.and_then(|longest| now.instant.checked_add(longest));
+        self.through.set_deadline(id, until);
         if let Some(call) = self.through.call(id)
             && let Some(at) = call
                 .forks
@@ -259,7 +264,7 @@ impl Switch {
         }
     }
 
-    /// What is due: a step that rang long enough, or a tone that was long enough.
+    /// What is due: a step that rang long enough, a tone or a talk that was long enough.
     pub(in crate::engine) fn through_timeout(&mut self, now: Now) {
         while let Some((at, id)) = self.through.deadlines.first().copied() {
             if at > now.instant {
@@ -269,6 +274,11 @@ impl Switch {
             let playing = |call: &mut super::Through| matches!(call.phase, Phase::Playing);
             if self.through.call(id).is_some_and(playing) {
                 self.through_give_up(now, id);
+                continue;
+            }
+            let talking = |call: &mut super::Through| matches!(call.phase, Phase::Talking(_));
+            if self.through.call(id).is_some_and(talking) {
+                self.through_dismiss(now, id, 403, "the longest call");
                 continue;
             }
             let reason = Reason {
