@@ -1,6 +1,7 @@
 //! One carrier: its servers with their health, its limits and what it has done so far. It asks for
 //! names to be resolved and servers to be pinged; answers come back when they come.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -383,8 +384,8 @@ impl Carrier {
         let all: BTreeSet<SocketAddr> = fixed.chain(named.map(|it| it.address)).collect();
         self.servers.retain(|address, _| all.contains(address));
         for address in all {
-            if !self.servers.contains_key(&address) {
-                self.servers.insert(address, Watched::default());
+            if let Entry::Vacant(vacant) = self.servers.entry(address) {
+                vacant.insert(Watched::default());
                 self.ping_later(now, address);
             }
         }

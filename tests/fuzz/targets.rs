@@ -106,8 +106,11 @@ fn read(bytes: &[u8]) -> Message {
     }
 }
 
+/// First line, header fields and body.
+type Core = (String, Vec<(String, Vec<u8>)>, Vec<u8>);
+
 /// What must be the same afterwards.
-fn core(message: &Message) -> (String, Vec<(String, Vec<u8>)>, Vec<u8>) {
+fn core(message: &Message) -> Core {
     let (start, headers, body) = match message {
         Message::Request(one) => (
             format!("{} {}", one.method, one.uri),

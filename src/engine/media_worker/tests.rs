@@ -122,7 +122,7 @@ impl House {
             frame: 0,
             on: Instant::now(),
             heard: vec![],
-            srtp: keys.as_ref().map(|keys| theirs(keys)),
+            srtp: keys.as_ref().map(theirs),
             keys,
         };
         self.aim(&phone, true);
