@@ -24,7 +24,7 @@ fn config(ip: Ipv4Addr, carrier: SocketAddr) -> String {
     format!(
         "[sip]\nlisten = \"{ip}:5060\"\n[http]\nlisten = \"{ip}:8080\"\ntls_listen = \"\"\n\
          [media]\nrtp_ports = \"10000-10999\"\n\
-         [[trunk]]\nname = \"far\"\nservers = [\"{carrier}\"]\ncaller_id = \"+861066666666\"\n\
+         [[trunk]]\nname = \"far\"\nservers = [\"{carrier}\"]\ncaller_id = \"+861066666666\"\noptions_every_s = 0\n\
          [[phone]]\nusers = \"101..102\"\npassword = \"secret\"\nalgorithms = [\"MD5\"]\n\
          [fraud]\nallowed = [\"+861\"]\n\
          [routing]\npermit = [\"{CALLER}\", \"{ip}\"]\n\

@@ -24,7 +24,7 @@ fn home(sip: &str) -> Arc<Home> {
     let text = format!(
         "[sip]\n{}\n[http]\nlisten = \"{ip}:8080\"\ntls_listen = \"\"\n\
          [media]\nworkers = 1\n[[trunk]]\nname = \"far\"\nservers = [\"127.0.0.1:9\"]\n\
-         caller_id = \"+861066666666\"\n",
+         caller_id = \"+861066666666\"\noptions_every_s = 0\n",
         sip.replace("@ip@", &ip)
     );
     std::fs::write(home.path().join("foredial.toml"), text).expect("the folder is ours");

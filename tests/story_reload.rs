@@ -8,6 +8,7 @@ use std::time::Duration;
 use foredial::engine::resolved::{AgentProfile, Phone};
 use foredial::id::{CampaignId, TrunkId};
 use foredial::sip::{Algorithm, Secret};
+use foredial::trunk::Place;
 use support::world::{World, agent, world};
 
 const CALLS: usize = 50;
@@ -56,9 +57,9 @@ fn a_trunk_changed_under_fifty_calls_touches_none_and_carries_the_next_one() {
     let (sent, media) = (world.sent.len(), world.media.len());
     world.reload(|config| {
         let trunk = config.trunks.get_mut(&TrunkId::new("t")).expect("a trunk");
-        trunk.peer = NEW_PEER.parse().expect("an address");
+        trunk.terms.places = vec![Place::At(NEW_PEER.parse().expect("an address"))];
         trunk.domain = NEW_PEER.to_owned();
-        trunk.calls_max = CALLS + 1;
+        trunk.terms.calls_max = CALLS + 1;
         config.phones = vec![Phone {
             user: "101".to_owned(),
             secret: Secret::Password("secret".to_owned()),

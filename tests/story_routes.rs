@@ -12,6 +12,7 @@ use foredial::engine::resolved::{EngineConfig, Phone};
 use foredial::id::{LegId, TrunkId};
 use foredial::route::{Emergency, Match, Outward, Rewrite, Rule, Step, Tone};
 use foredial::sip::{Algorithm, Secret};
+use foredial::trunk::Place;
 use support::wire::{Letter, Made, Wire, sdp};
 use support::world::{SWITCH, TRUNK, config};
 
@@ -421,8 +422,9 @@ fn two_trunks() -> EngineConfig {
     )]);
     let mut second = config.trunks[&TrunkId::new("t")].clone();
     second.id = TrunkId::new("u");
-    second.peer = at("127.0.26.20:5060");
-    second.domain = second.peer.to_string();
+    let server = at("127.0.26.20:5060");
+    second.terms.places = vec![Place::At(server)];
+    second.domain = server.to_string();
     config.trunks.insert(second.id.clone(), second);
     config
 }
@@ -459,6 +461,7 @@ fn limits_hold_for_everybody_but_emergency_calls() {
         .trunks
         .get_mut(&TrunkId::new("t"))
         .expect("a trunk")
+        .terms
         .calls_max = 1;
     config.limits.through_calls_max = 2;
     config.plan.emergency = Emergency {

@@ -100,7 +100,8 @@ impl Demo {
 /// The configuration with the carrier and the CRM that really run.
 fn joined(mut config: Config, carrier: SocketAddr, crm: &Crm) -> Config {
     for trunk in &mut config.trunks {
-        trunk.servers = vec![carrier];
+        trunk.servers = vec![crate::trunk::Place::At(carrier)];
+        trunk.domain = carrier.to_string();
     }
     if let Some(asked) = &mut config.crm {
         asked.url = crm.url_template();

@@ -10,6 +10,7 @@ use crate::engine::security;
 use crate::net::flood::Flood;
 use crate::sip::guard::{AccessList, AddressBlock, Gate, LockoutRules, Rate};
 use crate::sip::{Algorithm, EndpointConfig, Secret};
+use crate::trunk::Place;
 use crate::trunk::fraud::{Caps, FraudRules};
 
 /// Failures of one user, from wherever they came, for each of one address.
@@ -18,10 +19,11 @@ const USER_FAILURES: u32 = 3;
 /// The gate in front of the SIP sockets.
 pub(super) fn gate(config: &Config) -> Gate {
     let servers = config.trunks.iter().flat_map(|trunk| {
-        let servers = trunk
-            .servers
-            .iter()
-            .map(|server| AddressBlock::one(server.ip()));
+        // A name's addresses are not known yet; `allow_from` can name them.
+        let servers = trunk.servers.iter().filter_map(|place| match place {
+            Place::At(server) => Some(AddressBlock::one(server.ip())),
+            Place::Name { .. } => None,
+        });
         let others = trunk.allow_from.iter().map(ToString::to_string);
         servers.chain(others.filter_map(|block| block.parse().ok()))
     });

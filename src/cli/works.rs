@@ -12,12 +12,12 @@ use super::guard;
 use super::reload::Resolve;
 use super::run::{Running, Works};
 use super::{Failure, SipBound};
-use crate::config::{AgentConfig, CampaignConfig, Config, FieldKind, TrunkConfig};
+use crate::config::{AddressRange, AgentConfig, CampaignConfig, Config, FieldKind, TrunkConfig};
 use crate::connector::crm::CrmClient;
 use crate::engine::driver::{CrmQuestion, FetchCrm, UDP_FLOW};
 use crate::engine::handle::Handle;
 use crate::engine::resolved::{
-    AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, NumberRule, Text, Trunk,
+    AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, Text, Trunk,
 };
 use crate::engine::start::Start;
 use crate::engine::tap::Tap;
@@ -28,9 +28,7 @@ use crate::net::hep::{HepIdentity, HepSender};
 use crate::net::source::{self, Sources};
 use crate::net::udp::SipUdp;
 use crate::sip::{Credentials, Door, EndpointConfig, Flow, Transport};
-
-/// A silent trunk is given up this early, so that the next one can ring within 4 s.
-const INVITE_TIMEOUT: Duration = Duration::from_secs(4);
+use crate::trunk::Terms;
 
 /// The daemon's own way of starting.
 pub struct Daemon;
@@ -195,6 +193,7 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
         ),
         recordings: config.recordings.folder.clone(),
         trunks: trunks(&config.trunks),
+        resolvers: config.dns.servers.clone(),
         plan: config.plan(),
         permit: config.routing.permit.clone(),
         phones: config.phones.iter().map(guard::phone).collect(),
@@ -208,25 +207,33 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
 }
 
 fn trunks(trunks: &[TrunkConfig]) -> BTreeMap<TrunkId, Trunk> {
-    let resolved = trunks.iter().filter_map(|trunk| {
+    let resolved = trunks.iter().map(|trunk| {
         let id = TrunkId::new(&trunk.name);
-        let peer = *trunk.servers.first()?;
-        let format = trunk.number_format.clone();
+        let every = Duration::from_secs(trunk.options_every_s.into());
         let credentials = trunk.username.as_ref().zip(trunk.password.as_ref());
         let resolved = Trunk {
             id: id.clone(),
-            peer,
-            domain: peer.to_string(),
-            number: NumberRule(Arc::new(move |e164| format.write(e164))),
+            terms: Terms {
+                places: trunk.servers.clone(),
+                calls_max: trunk.max_calls as usize,
+                calls_per_s: Some(trunk.calls_per_s).filter(|rate| *rate > 0),
+                options_every: Some(every).filter(|every| !every.is_zero()),
+                down_after: u8::try_from(trunk.down_after).unwrap_or(u8::MAX),
+                failover: trunk.failover(),
+            },
+            domain: trunk.domain.clone(),
+            number: trunk.number_format.rule(),
+            identity: trunk.identity(),
+            codecs: trunk.codecs(),
             credentials: credentials.map(|(username, password)| Credentials {
                 username: username.clone(),
                 password: password.reveal().to_owned(),
                 realm: None,
             }),
-            invite_timeout: INVITE_TIMEOUT,
-            calls_max: trunk.max_calls as usize,
+            allow_from: trunk.allow_from.iter().map(AddressRange::block).collect(),
+            invite_timeout: Duration::from_secs(trunk.silence_s.into()),
         };
-        Some((id, resolved))
+        (id, resolved)
     });
     resolved.collect()
 }

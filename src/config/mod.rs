@@ -35,7 +35,7 @@ pub use secret::Secret;
 pub use seeing::{HepConfig, TraceConfig};
 pub use show::{show, show_with_secrets};
 pub use sip::SipConfig;
-pub use trunk::{AddressRange, NumberFormat, TrunkConfig};
+pub use trunk::{AddressRange, CodecConfig, DnsConfig, IdentityConfig, NumberFormat, TrunkConfig};
 
 use crate::dialer::campaign::Rules;
 use serde::Serialize;
@@ -57,6 +57,7 @@ pub struct Config {
     pub security: SecurityConfig,
     pub fraud: FraudConfig,
     pub crm: Option<CrmConfig>,
+    pub dns: DnsConfig,
     #[serde(rename = "trunk")]
     pub trunks: Vec<TrunkConfig>,
     #[serde(rename = "phone")]
@@ -145,6 +146,7 @@ impl Config {
         let security = SecurityConfig::read(root.section("security"));
         let fraud = FraudConfig::read(root.section("fraud"));
         let crm = CrmConfig::read(root.section("crm"));
+        let dns = DnsConfig::read(root.section("dns"));
         let trunks = trunk::read_all(&root);
         let phones = people::read_phones(&root);
         let campaigns = campaign::read_all(&root, &trunks);
@@ -165,6 +167,7 @@ impl Config {
             security,
             fraud,
             crm,
+            dns,
             trunks,
             phones,
             agents,

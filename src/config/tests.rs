@@ -128,14 +128,14 @@ fn an_unknown_key_is_pointed_at_with_what_was_meant() {
         ["foredial.toml:1:2: unknown key `radio` at the top\n \
           1 | [radio]\n   \
             |  ^^^^^\n   \
-            = known here: sip, http, media, state, store, recordings, trace, hep, security, fraud, crm, trunk, phone, campaign, agent, routing, route"]
+            = known here: sip, http, media, state, store, recordings, trace, hep, security, fraud, crm, dns, trunk, phone, campaign, agent, routing, route"]
     );
 }
 
 #[test]
 fn all_errors_come_at_once_in_the_order_of_the_file() {
     let text = "[sip]\nlisten = 5060\n\n[media]\nrtp_ports = \"20000\"\nworkers = 999\n\n[[trunk]]\nname = \"a\"\n\
-        servers = [\"carrier.example.com\"]\ncaller_id = \"010 6666\"\n\n[[campaign]]\nid = \"c\"\ntrunks = [\"b\"]\nhours = \"9-20\"\n";
+        servers = [\"carrier..example\"]\ncaller_id = \"010 6666\"\n\n[[campaign]]\nid = \"c\"\ntrunks = [\"b\"]\nhours = \"9-20\"\n";
     let heads: Vec<String> = wrong(text)
         .iter()
         .map(|one| one.lines().next().unwrap().to_owned())
@@ -146,7 +146,7 @@ fn all_errors_come_at_once_in_the_order_of_the_file() {
             "foredial.toml:2:10: `listen` is an integer",
             "foredial.toml:5:13: `20000` is not a range of ports",
             "foredial.toml:6:11: `workers` is out of range",
-            "foredial.toml:10:12: `carrier.example.com` is not an address with a port",
+            "foredial.toml:10:12: `carrier..example` is not an address with a port",
             "foredial.toml:11:13: `010 6666` is not an E.164 number",
             "foredial.toml:15:11: there is no trunk `b`",
             "foredial.toml:16:9: `9-20` is not a calling window",
@@ -208,7 +208,7 @@ fn a_missing_key_is_told_with_the_line_of_its_table() {
         "foredial.toml:1:1: `servers` is missing in [trunk]\n \
          1 | [[trunk]]\n   \
            | ^^^^^^^^^\n   \
-           = give at least one address with a port: servers = [\"203.0.113.10:5060\"]"
+           = give at least one, such as servers = [\"203.0.113.10:5060\"] or [\"sip.carrier.example\"]"
     );
     assert_eq!(errors.len(), 2, "{errors:?}");
 }
@@ -340,44 +340,66 @@ fn templates_are_read_at_the_start() {
 }
 
 #[test]
-fn a_trunk_writes_numbers_as_its_carrier_wants_them() {
-    let national = NumberFormat::National {
-        country_code: "86".into(),
-        national_prefix: "0".into(),
-        international_prefix: "00".into(),
-    };
-    let prefix = NumberFormat::Prefix {
-        international_prefix: "011".into(),
-    };
-    assert_eq!(NumberFormat::E164.write("+8613800138000"), "+8613800138000");
-    assert_eq!(national.write("+8613800138000"), "013800138000");
-    assert_eq!(national.write("+12125550100"), "0012125550100");
-    assert_eq!(prefix.write("+8613800138000"), "0118613800138000");
+fn a_trunk_is_read_with_all_its_keys() {
+    let config = good(
+        "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\", \"SIP.carrier.example\", \"b.example:5080\"]\n\
+         caller_id = \"+861066666666\"\ndomain = \"carrier.example\"\nidentity = \"pai\"\nfrom_user = \"acct7\"\n\
+         trusted = true\ncodecs = [\"pcmu\"]\ncalls_per_s = 5\noptions_every_s = 0\ndown_after = 3\n\
+         failover_on = [\"503\", \"6xx\"]\nsilence_s = 2\nnumber_format = \"national\"\ncountry_code = \"86\"\n\
+         allow_from = [\"198.51.100.64/26\"]\n[dns]\nservers = [\"192.0.2.53:53\"]\n",
+    );
+    let trunk = &config.trunks[0];
+    let places: Vec<String> = trunk.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        places,
+        ["203.0.113.10:5060", "sip.carrier.example", "b.example:5080"]
+    );
+    assert_eq!(
+        trunk.number_format.rule().write("+8613800138000"),
+        "013800138000"
+    );
+    assert_eq!(trunk.codecs, [CodecConfig::Pcmu]);
+    assert_eq!(trunk.failover().0.len(), 2);
+    let inside = "198.51.100.100".parse().unwrap();
+    assert!(trunk.allow_from[0].block().contains(inside));
+    assert_eq!(config.dns.servers.len(), 1);
+    assert_eq!(good(&show(&config).unwrap()), config);
 }
 
 #[test]
-fn a_trunk_allows_its_servers_and_its_blocks_only() {
-    let config = good(
-        "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\"]\ncaller_id = \"+861066666666\"\n\
-         allow_from = [\"198.51.100.64/26\", \"2001:db8::/32\", \"0.0.0.0/0\"]\n",
+fn a_wrong_trunk_is_told_all_its_mistakes_at_once() {
+    let errors = wrong(
+        "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10\", \"carrier..example\", \"c.example:99999\"]\n\
+         caller_id = \"+861066666666\"\nidentity = \"loud\"\nfrom_user = \"a@b\"\ndomain = \"sip:x\\r\\ny\"\n\
+         codecs = [\"opus\"]\ncalls_per_s = -1\noptions_every_s = 90000\ndown_after = 0\n\
+         failover_on = [\"486\"]\nsilence_s = 99\ntrusted = \"yes\"\n[dns]\nservers = [\"dns.example\"]\n",
     );
-    let mut trunk = config.trunks[0].clone();
-    assert!(
-        trunk.allows("8.8.8.8".parse().unwrap()),
-        "the block of everybody"
-    );
-    trunk.allow_from.pop();
-    for (address, allowed) in [
-        ("203.0.113.10", true),
-        ("203.0.113.11", false),
-        ("198.51.100.64", true),
-        ("198.51.100.127", true),
-        ("198.51.100.128", false),
-        ("2001:db8:ffff::1", true),
-        ("2001:db9::1", false),
+    let text = errors.concat();
+    for said in [
+        "`203.0.113.10` is not an address with a port",
+        "carrier..example",
+        "c.example:99999",
+        "`loud` is no place for a caller ID",
+        "`a@b` cannot stand in a SIP address",
+        "cannot stand in a SIP address",
+        "`opus` is no codec for trunks",
+        "calls_per_s",
+        "options_every_s",
+        "down_after",
+        "`486` is no failure of a trunk",
+        "silence_s",
+        "trusted",
+        "`dns.example` is not an address with a port",
     ] {
-        assert_eq!(trunk.allows(address.parse().unwrap()), allowed, "{address}");
+        assert!(text.contains(said), "{said} is missing in {text}");
     }
+    let none =
+        "[[trunk]]\nname = \"a\"\nservers = []\ncaller_id = \"+861066666666\"\ncodecs = []\n";
+    let text = wrong(none).concat();
+    assert!(
+        text.contains("codecs") && text.contains("servers"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -3,17 +3,27 @@
 use super::network::address_and_port;
 use super::written::{Found, Section, Wrong};
 use super::{Secret, unique};
+use crate::sdp::Codec;
+use crate::trunk::{Block, Failover, Identity, NumberRule, Place, Show, Statuses};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 const CALLS_MAX: u32 = 10_000;
+const OPTIONS_EVERY_S: u32 = 60;
+const DAY_S: u32 = 86_400;
+const MISSES_MAX: u32 = 20;
+/// Timer B of RFC 3261; a longer silence is none that a person waits for.
+const SILENCE_S_MAX: u32 = 32;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrunkConfig {
     pub name: String,
-    /// Tried in this order. UDP.
-    pub servers: Vec<SocketAddr>,
+    /// Tried in this order. UDP. Addresses with ports, or names: with a port or to be asked SRV.
+    #[serde(serialize_with = "as_texts")]
+    pub servers: Vec<Place>,
+    /// The host part of addresses; the first server as written when absent.
+    pub domain: String,
     /// E.164; a campaign may have its own.
     pub caller_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,10 +32,43 @@ pub struct TrunkConfig {
     pub password: Option<Secret>,
     #[serde(flatten)]
     pub number_format: NumberFormat,
+    pub identity: IdentityConfig,
+    /// User of From; the caller ID when empty.
+    pub from_user: String,
+    /// May be told numbers it must not show, and is believed about its callers.
+    pub trusted: bool,
     /// Calls at once.
     pub max_calls: u32,
+    /// INVITEs a second; 0 is no limit.
+    pub calls_per_s: u32,
+    /// 0 is never.
+    pub options_every_s: u32,
+    /// Misses in a row that take a server down.
+    pub down_after: u32,
+    /// What goes to the next server beside silence, refusal of the transport and 503.
+    pub failover_on: Vec<String>,
+    /// Silence on the last server a call has left.
+    pub silence_s: u32,
+    /// In order of preference.
+    pub codecs: Vec<CodecConfig>,
     /// Besides `servers`: who may send us requests as this trunk.
     pub allow_from: Vec<AddressRange>,
+}
+
+/// Where the caller ID goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityConfig {
+    From,
+    Pai,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodecConfig {
+    Pcma,
+    Pcmu,
 }
 
 /// How a trunk wants an E.164 number written in the request line.
@@ -49,6 +92,25 @@ pub enum NumberFormat {
 pub struct AddressRange {
     address: IpAddr,
     bits: u8,
+}
+
+/// Who is asked for names.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DnsConfig {
+    /// None: the system's own.
+    pub servers: Vec<SocketAddr>,
+}
+
+impl DnsConfig {
+    pub(super) fn read(section: Section<'_>) -> DnsConfig {
+        let found = section.texts("servers").unwrap_or_default();
+        let servers = found
+            .into_iter()
+            .filter_map(|found| section.check(found.span, address_and_port(&found.value)))
+            .collect();
+        section.done();
+        DnsConfig { servers }
+    }
 }
 
 pub(super) fn read_all(root: &Section<'_>) -> Vec<TrunkConfig> {
@@ -90,7 +152,20 @@ impl TrunkConfig {
             );
         }
         let number_format = NumberFormat::read(&section);
+        let identity = section.parsed("identity", identity);
+        let from_user = section
+            .parsed("from_user", host_or_user)
+            .unwrap_or_default();
+        let domain = section.parsed("domain", host_or_user);
+        let domain = domain.or_else(|| Some(servers.first()?.to_string()));
+        let trusted = section.flag("trusted", false);
         let max_calls = section.count("max_calls", 30, 1..=CALLS_MAX);
+        let calls_per_s = section.count("calls_per_s", 0, 0..=CALLS_MAX);
+        let options_every_s = section.count("options_every_s", OPTIONS_EVERY_S, 0..=DAY_S);
+        let down_after = section.count("down_after", 2, 1..=MISSES_MAX);
+        let silence_s = section.count("silence_s", 4, 1..=SILENCE_S_MAX);
+        let failover_on = failover_on(&section);
+        let codecs = codecs(&section);
         let allow_from = section.texts("allow_from").unwrap_or_default();
         let allow_from = allow_from
             .into_iter()
@@ -104,16 +179,48 @@ impl TrunkConfig {
             username,
             password,
             number_format,
+            domain: domain.unwrap_or_default(),
+            identity: identity.unwrap_or(IdentityConfig::From),
+            from_user,
+            trusted,
             max_calls,
+            calls_per_s,
+            options_every_s,
+            down_after,
+            failover_on,
+            silence_s,
+            codecs,
             allow_from,
         }
     }
 
-    /// Whether a request from `address` may be this trunk's.
     #[must_use]
-    pub fn allows(&self, address: IpAddr) -> bool {
-        self.servers.iter().any(|server| server.ip() == address)
-            || self.allow_from.iter().any(|range| range.contains(address))
+    pub fn identity(&self) -> Identity {
+        Identity {
+            show: match self.identity {
+                IdentityConfig::From => Show::From,
+                IdentityConfig::Pai => Show::Pai,
+                IdentityConfig::None => Show::None,
+            },
+            trusted: self.trusted,
+            from_user: Some(self.from_user.clone()).filter(|user| !user.is_empty()),
+        }
+    }
+
+    #[must_use]
+    pub fn codecs(&self) -> Vec<Codec> {
+        let codec = |codec: &CodecConfig| match codec {
+            CodecConfig::Pcma => Codec::Pcma,
+            CodecConfig::Pcmu => Codec::Pcmu,
+        };
+        self.codecs.iter().map(codec).collect()
+    }
+
+    /// What goes to the next server, as the trunk's room knows it.
+    #[must_use]
+    pub fn failover(&self) -> Failover {
+        let statuses = self.failover_on.iter();
+        Failover(statuses.filter_map(|it| Statuses::parse(it)).collect())
     }
 }
 
@@ -156,39 +263,37 @@ impl NumberFormat {
         }
     }
 
-    /// `e164` (with its `+`) as the trunk wants it.
+    /// As the trunk's room knows it.
     #[must_use]
-    pub fn write(&self, e164: &str) -> String {
-        let digits = e164.strip_prefix('+').unwrap_or(e164);
-        match self {
-            NumberFormat::E164 => format!("+{digits}"),
+    pub fn rule(&self) -> NumberRule {
+        match self.clone() {
+            NumberFormat::E164 => NumberRule::E164,
             NumberFormat::Prefix {
                 international_prefix,
-            } => format!("{international_prefix}{digits}"),
+            } => NumberRule::Prefix {
+                international_prefix,
+            },
             NumberFormat::National {
                 country_code,
                 national_prefix,
                 international_prefix,
-            } => match digits.strip_prefix(country_code.as_str()) {
-                Some(national) => format!("{national_prefix}{national}"),
-                None => format!("{international_prefix}{digits}"),
+            } => NumberRule::National {
+                country_code,
+                national_prefix,
+                international_prefix,
             },
         }
     }
 }
 
 impl AddressRange {
+    /// As the trunk's room knows it.
     #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let (own, other, width) = match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (u128::from(own.to_bits()), u128::from(other.to_bits()), 32)
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits(), other.to_bits(), 128),
-            _ => return false,
-        };
-        let ignored = width - u32::from(self.bits);
-        own.checked_shr(ignored).unwrap_or(0) == other.checked_shr(ignored).unwrap_or(0)
+    pub fn block(&self) -> Block {
+        Block {
+            address: self.address,
+            bits: self.bits,
+        }
     }
 }
 
@@ -204,8 +309,9 @@ impl Serialize for AddressRange {
     }
 }
 
-fn servers(section: &Section<'_>) -> Vec<SocketAddr> {
-    let remedy = "give at least one address with a port: servers = [\"203.0.113.10:5060\"]";
+fn servers(section: &Section<'_>) -> Vec<Place> {
+    let remedy =
+        "give at least one, such as servers = [\"203.0.113.10:5060\"] or [\"sip.carrier.example\"]";
     let Some(found) = section.texts("servers") else {
         section.missing("servers", remedy);
         return Vec::new();
@@ -215,8 +321,109 @@ fn servers(section: &Section<'_>) -> Vec<SocketAddr> {
     }
     found
         .into_iter()
-        .filter_map(|found| section.check(found.span, address_and_port(&found.value)))
+        .filter_map(|found| section.check(found.span, place(&found.value)))
         .collect()
+}
+
+/// `192.0.2.1:5060`, `[2001:db8::1]:5060`, `sip.carrier.example:5060` or `carrier.example`.
+fn place(text: &str) -> Result<Place, Wrong> {
+    if let Ok(address) = text.parse() {
+        return Ok(Place::At(address));
+    }
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse::<u16>().ok().filter(|port| *port > 0)),
+        None => (text, None),
+    };
+    let lettered = host.bytes().any(|byte| byte.is_ascii_alphabetic());
+    let whole = text.contains(':') == port.is_some();
+    if !lettered || !whole || !is_host_name(host) {
+        // An address without a port, or with a bad one, is told so.
+        return address_and_port(text).map(Place::At);
+    }
+    Ok(Place::Name {
+        host: host.to_ascii_lowercase(),
+        port,
+    })
+}
+
+fn is_host_name(host: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    host.len() <= 253 && host.strip_suffix('.').unwrap_or(host).split('.').all(label)
+}
+
+fn identity(text: &str) -> Result<IdentityConfig, Wrong> {
+    match text {
+        "from" => Ok(IdentityConfig::From),
+        "pai" => Ok(IdentityConfig::Pai),
+        "none" => Ok(IdentityConfig::None),
+        other => Err(Wrong(
+            format!("`{other}` is no place for a caller ID"),
+            "choose \"from\", \"pai\" (From and P-Asserted-Identity) or \"none\" (withheld)".into(),
+        )),
+    }
+}
+
+/// What may stand in a SIP address without an escape.
+fn host_or_user(text: &str) -> Result<String, Wrong> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+~:[]".contains(&byte);
+    if text.bytes().all(good) {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong(
+        format!("`{text}` cannot stand in a SIP address"),
+        "write letters, digits, dots and dashes only, without `sip:` and `@`".into(),
+    ))
+}
+
+fn failover_on(section: &Section<'_>) -> Vec<String> {
+    let Some(found) = section.texts("failover_on") else {
+        return vec!["5xx".to_owned()];
+    };
+    let known = |found: Found<String>| {
+        let checked = match Statuses::parse(&found.value) {
+            Some(_) => Ok(found.value.clone()),
+            None => Err(Wrong(
+                format!("`{}` is no failure of a trunk", found.value),
+                "write \"5xx\", \"6xx\" or a status from 500 to 699; 4xx is the customer's own answer"
+                    .into(),
+            )),
+        };
+        section.check(found.span, checked)
+    };
+    found.into_iter().filter_map(known).collect()
+}
+
+fn codecs(section: &Section<'_>) -> Vec<CodecConfig> {
+    let default = vec![CodecConfig::Pcma, CodecConfig::Pcmu];
+    let Some(found) = section.texts("codecs") else {
+        return default;
+    };
+    if found.is_empty() {
+        section.missing("codecs", "name at least one: codecs = [\"pcma\", \"pcmu\"]");
+        return default;
+    }
+    let known = |found: Found<String>| {
+        let checked = match found.value.as_str() {
+            "pcma" => Ok(CodecConfig::Pcma),
+            "pcmu" => Ok(CodecConfig::Pcmu),
+            other => Err(Wrong(
+                format!("`{other}` is no codec for trunks"),
+                "choose from \"pcma\" (G.711 A-law) and \"pcmu\" (µ-law), best first".into(),
+            )),
+        };
+        section.check(found.span, checked)
+    };
+    found.into_iter().filter_map(known).collect()
+}
+
+fn as_texts<S: Serializer>(places: &[Place], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(places.iter().map(Place::to_string))
 }
 
 /// `+` and 7 to 15 digits.

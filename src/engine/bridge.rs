@@ -62,7 +62,7 @@ impl Switch {
                     to: Source::Leg(leg),
                 });
             }
-            Phase::Inviting { .. } | Phase::Committing { .. } => {
+            Phase::Inviting { .. } | Phase::FailingOver { .. } | Phase::Committing { .. } => {
                 self.media(MediaCommand::Listen {
                     leg: seat,
                     to: Source::Ringback,

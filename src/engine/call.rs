@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::resolved::{Campaign, Trunk};
+use super::ending::Ending;
+use super::resolved::Campaign;
 use super::switch::ReplyId;
+use super::trunk_call::{Way, Ways};
 use crate::call::progress::Progress;
 use crate::call::result::CallResult;
 use crate::id::{AgentId, AttemptId, CallId, FenceToken, LegId, PhoneId};
@@ -25,7 +27,11 @@ pub(super) struct Call {
     pub phone: PhoneId,
     pub key: String,
     pub campaign: Arc<Campaign>,
-    pub trunk: Trunk,
+    /// E.164.
+    pub number: String,
+    /// The server that is called now, and what is left to try.
+    pub way: Way,
+    pub ways: Ways,
     pub leg: LegId,
     pub port: u16,
     pub phase: Phase,
@@ -51,6 +57,12 @@ pub(super) enum Phase {
         session: SessionId,
         ring_until: Instant,
     },
+    /// A server failed; the row of the next INVITE is being committed. `failed` is how the call
+    /// ends should there be no next one after all.
+    FailingOver {
+        plan: Box<InvitePlan>,
+        failed: Box<Ending>,
+    },
     /// The customer is on the line.
     Answered {
         session: SessionId,
@@ -73,7 +85,7 @@ impl Call {
     pub fn session(&self) -> Option<SessionId> {
         match self.phase {
             Phase::Inviting { session, .. } | Phase::Answered { session } => Some(session),
-            Phase::Committing { .. } | Phase::Ended { .. } => None,
+            Phase::Committing { .. } | Phase::FailingOver { .. } | Phase::Ended { .. } => None,
         }
     }
 
@@ -131,7 +143,7 @@ impl Call {
             "id": self.id.to_string(),
             "agent": self.agent.as_str(),
             "campaign": self.campaign.id.as_str(),
-            "trunk": self.trunk.id.as_str(),
+            "trunk": self.way.trunk.as_str(),
             "state": self.progress.state().name(),
             "started_ms": self.progress.created.0,
             "sip_call_ids": InvitePlan::from_text(&self.plan).map(|plan| [plan.call_id]),

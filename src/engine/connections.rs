@@ -183,6 +183,7 @@ mod tests {
             rtp_ports: (10_000, 10_010),
             recordings: "recordings".into(),
             trunks: BTreeMap::new(),
+            resolvers: Vec::new(),
             plan: Default::default(),
             permit: Vec::new(),
             fraud: Default::default(),

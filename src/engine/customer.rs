@@ -1,5 +1,7 @@
 //! What a trunk says of a customer's call: ringing, answered, refused, changed, ended.
 
+use std::time::Duration;
+
 use super::call::Phase;
 use super::ending::Ending;
 use super::media_worker::{MediaCommand, Source};
@@ -12,6 +14,7 @@ use crate::sdp::Direction;
 use crate::sdp::negotiate::{Agreed, Negotiation};
 use crate::sip::{Body, EndedBy, Reason, SessionId, SipEvent};
 use crate::store::{self, AttemptStep};
+use crate::trunk::{Failure, Next};
 
 impl Switch {
     pub(super) fn customer_event(&mut self, now: Now, id: CallId, event: SipEvent) {
@@ -29,10 +32,18 @@ impl Switch {
                 status,
                 phrase,
                 reason,
-                ..
+                retry_after_s,
+                local,
             } => {
                 self.sessions.remove(&session);
-                self.customer_failed(now, id, status, &phrase, &reason);
+                let failure = Failure {
+                    status,
+                    q850: reason.q850,
+                    retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
+                    local,
+                    alerted: false,
+                };
+                self.customer_failed(now, id, failure, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
             SipEvent::Ended {
@@ -67,12 +78,13 @@ impl Switch {
             return;
         }
         let (attempt, leg, agent) = (call.attempt, call.leg, call.agent.clone());
-        let dialog = call.plan.clone();
+        let (dialog, way) = (call.plan.clone(), call.way.clone());
         let first_ring = call.progress.ring(now.utc);
         let agreed = body.and_then(|body| agree(&mut call.sdp, &body));
         let early_media = agreed.is_some();
         call.progress.early_media |= early_media;
         if first_ring {
+            self.way_alive(&way);
             self.desk(&agent);
             self.step(attempt, AttemptStep::Alerting { dialog });
         }
@@ -111,6 +123,8 @@ impl Switch {
         call.phase = Phase::Answered { session };
         call.progress.answer(now.utc);
         let (attempt, agent, leg) = (call.attempt, call.agent.clone(), call.leg);
+        let way = call.way.clone();
+        self.way_answered(&way);
         if let Some(desk) = self.desk(&agent) {
             desk.agent.answered(now.utc);
         }
@@ -149,14 +163,18 @@ impl Switch {
         &mut self,
         now: Now,
         id: CallId,
-        status: u16,
+        failure: Failure,
         phrase: &str,
         reason: &Reason,
     ) {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
-        let result = CallResult::from_final(status, reason.q850, call.progress.has_alerted(), None)
+        let (status, alerted) = (failure.status, call.progress.has_alerted());
+        let failure = Failure { alerted, ..failure };
+        let inviting = matches!(call.phase, Phase::Inviting { .. });
+        let (way, mut ways) = (call.way.clone(), call.ways.clone());
+        let result = CallResult::from_final(status, reason.q850, alerted, None)
             .with_reason_text(reason.text.as_deref().unwrap_or_default());
         let ending = Ending {
             result,
@@ -165,7 +183,14 @@ impl Switch {
             q850: reason.q850,
             by: store::EndedBy::Network,
         };
-        self.finish(now, id, ending);
+        let next = self.way_failed(now, &way, &mut ways, &failure, &ending.detail);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.ways = ways;
+        }
+        match next {
+            Next::Server | Next::Trunk if inviting => self.fail_over(now, id, ending),
+            _ => self.finish(now, id, ending),
+        }
     }
 
     /// The far end offers again: hold, another address, another codec.

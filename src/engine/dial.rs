@@ -2,17 +2,16 @@
 //! phone rings.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use rand::RngExt as _;
+use std::time::{Duration, Instant};
 
 use super::call::{Call, Phase, Recording};
 use super::commands::{no_card, wrong_state};
 use super::ending::Ending;
 use super::handle::Problem;
 use super::media_worker::{MediaCommand, Source};
-use super::resolved::{Campaign, Trunk};
+use super::resolved::Campaign;
 use super::switch::{LegOf, ReplyId, SessionOf, Switch, sdp_body};
+use super::trunk_call::{Way, Ways};
 use super::writes::Write;
 use crate::agent::state::State;
 use crate::call::progress::Progress;
@@ -20,11 +19,12 @@ use crate::call::result::CallResult;
 use crate::dialer::gate::Origination;
 use crate::id::{AgentId, AttemptId, CallId, FenceToken, PhoneId, TrunkId};
 use crate::now::Now;
-use crate::sdp::negotiate::{Local, Negotiation};
-use crate::sdp::{Codec, Direction};
-use crate::sip::{InviteTimers, NameAddr};
+use crate::sdp::Direction;
+use crate::sdp::negotiate::Negotiation;
+use crate::sip::InvitePlan;
 use crate::store::fact::PhoneView;
 use crate::store::{self, AttemptStep};
+use crate::trunk::Full;
 
 impl Switch {
     /// A click on Call. Nothing rings before the store has the attempt on disk and the gate has
@@ -49,50 +49,32 @@ impl Switch {
             Ok(found) => found,
             Err(problem) => return self.refuse_dial(agent, token, key, problem, reply),
         };
-        let Some((trunk, caller_id)) = self.free_trunk(&campaign) else {
-            let problem = Problem::new(
-                503,
-                "no_trunk",
-                "No trunk is free",
-                format!(
-                    "Every trunk of campaign {} is in use or missing.",
-                    campaign.id
-                ),
-            );
-            return self.reply(reply, Err(problem));
+        let mut ways = self.open_ways(now, &campaign.rules.routes, false);
+        let Some(way) = self.next_way(now, &mut ways, None) else {
+            return self.reply(reply, Err(no_trunk(&campaign, &ways)));
         };
-        let Some(port) = self.ports.allocate(now.instant) else {
+        let plan = self.plan_way(&way, &phone.e164);
+        let port = plan.as_ref().and_then(|_| self.ports.allocate(now.instant));
+        let (Some(plan), Some(port)) = (plan, port) else {
+            self.leave_way(&way);
             return self.reply(reply, Err(Problem::overload()));
         };
         let seat = self.desks.get(agent).and_then(|desk| desk.seat.live_leg());
         let leg = self.new_leg(seat);
         let call = CallId(self.new_uuid(now));
         let attempt = AttemptId(call.0);
-        let called = trunk.request_uri(&phone.e164);
-        let plan = self.sip.plan_invite(
-            &called,
-            NameAddr::new(None, &format!("sip:{caller_id}@{}", trunk.domain)),
-            NameAddr::new(None, &called),
-            &trunk.flow(&self.config.trunk_flow),
-        );
         let command = store::Command::BeginAttempt {
             token,
             agent: agent.clone(),
             key: key.clone(),
             attempt,
             phone: phone.id,
-            trunk: trunk.id.clone(),
-            caller_id,
+            trunk: way.trunk.clone(),
+            caller_id: way.caller_id.clone(),
             dialog: plan.to_text(),
         };
         let plan_text = plan.to_text();
-        let local = Local {
-            address: self.config.media_address,
-            port,
-            codecs: vec![Codec::Pcma, Codec::Pcmu],
-            telephone_event: true,
-        };
-        let sdp = Negotiation::new(local, self.rng.random::<u64>() >> 1);
+        let sdp = self.negotiation_on(&way, port);
         let phase = Phase::Committing {
             plan: Box::new(plan),
             reply,
@@ -108,7 +90,9 @@ impl Switch {
                 phone: phone.id,
                 key,
                 campaign,
-                trunk,
+                number: phone.e164,
+                way,
+                ways,
                 leg,
                 port,
                 phase,
@@ -128,13 +112,11 @@ impl Switch {
         self.write(Write::Begin { call }, command);
     }
 
-    /// The first of the campaign's trunks with a call to spare, with the caller ID shown on it.
-    fn free_trunk(&self, campaign: &Campaign) -> Option<(Trunk, String)> {
-        campaign.rules.routes.iter().find_map(|route| {
-            let trunk = self.config.trunks.get(&route.trunk)?;
-            let free = self.calls_on_trunk(&trunk.id) < trunk.calls_max;
-            free.then(|| (trunk.clone(), route.caller_id.clone()))
-        })
+    /// Offers and answers on a trunk, in its codecs.
+    fn negotiation_on(&mut self, way: &Way, port: u16) -> Negotiation {
+        let trunk = self.config.trunks.get(&way.trunk);
+        let codecs = trunk.map_or_else(Vec::new, |trunk| trunk.codecs.clone());
+        self.negotiation(port, codecs)
     }
 
     /// Card, seat and phone for a dial, or why there can be none.
@@ -234,28 +216,8 @@ impl Switch {
                 Ending::ours(CallResult::AgentCancelled, detail, store::EndedBy::Agent),
             );
         }
-        let (seat, offer) = (
-            self.desks.get(&call.agent).map(|desk| desk.seat),
-            call.sdp.offer(Direction::SendRecv),
-        );
-        let (credentials, timeout) = (call.trunk.credentials.clone(), call.trunk.invite_timeout);
-        let session = self.sip.invite(
-            now,
-            *plan,
-            vec![],
-            Some(sdp_body(offer)),
-            credentials,
-            InviteTimers {
-                answer: Some(timeout),
-            },
-        );
-        self.sessions.insert(session, SessionOf::Customer(id));
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.phase = Phase::Inviting {
-                session,
-                ring_until,
-            };
-        }
+        let seat = self.desks.get(&call.agent).map(|desk| desk.seat);
+        self.send_invite(now, id, *plan, ring_until);
         self.media(MediaCommand::OpenTrunk { leg, port });
         if let Some(leg) = seat.and_then(|seat| seat.live_leg()) {
             self.media(MediaCommand::Listen {
@@ -268,12 +230,91 @@ impl Switch {
         self.reply(reply, Ok(()));
     }
 
+    /// Only after its row is on disk.
+    fn send_invite(&mut self, now: Now, id: CallId, plan: InvitePlan, ring_until: Instant) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let offer = sdp_body(call.sdp.offer(Direction::SendRecv));
+        let (way, ways) = (call.way.clone(), call.ways.clone());
+        let session = self.invite_way(now, &way, &ways, plan, vec![], Some(offer));
+        self.sessions.insert(session, SessionOf::Customer(id));
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.phase = Phase::Inviting {
+                session,
+                ring_until,
+            };
+        }
+    }
+
+    /// The server failed and nobody's phone has rung: the next one, when there is one and the
+    /// gate lets the call go on. `failed` is how the call ends otherwise.
+    pub(super) fn fail_over(&mut self, now: Now, id: CallId, failed: Ending) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let (left, number, mut ways) = (call.way.clone(), call.number.clone(), call.ways.clone());
+        let (attempt, port) = (call.attempt, call.port);
+        let way = self.next_way(now, &mut ways, Some(&left));
+        let planned = way.and_then(|way| Some((self.plan_way(&way, &number)?, way)));
+        let Some((plan, way)) = planned else {
+            return self.finish(now, id, failed);
+        };
+        let sdp = (way.trunk != left.trunk).then(|| self.negotiation_on(&way, port));
+        let command = store::Command::FailOver {
+            attempt,
+            trunk: way.trunk.clone(),
+            caller_id: way.caller_id.clone(),
+            dialog: plan.to_text(),
+        };
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.plan = plan.to_text();
+            if let Some(sdp) = sdp {
+                call.sdp = sdp;
+            }
+            (call.way, call.ways) = (way, ways);
+            call.phase = Phase::FailingOver {
+                plan: Box::new(plan),
+                failed: Box::new(failed),
+            };
+        }
+        self.write(Write::FailOver { call: id }, command);
+    }
+
+    /// The next INVITE's row is on disk. An attempt that ended meanwhile sends nothing.
+    pub(super) fn originate_again(&mut self, now: Now, id: CallId, origination: &Origination) {
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
+        let Phase::FailingOver { plan, .. } = &call.phase else {
+            return;
+        };
+        let plan = (**plan).clone();
+        let ring_until = now.instant + Duration::from_millis(call.campaign.rules.ring_limit_ms);
+        let (trunk, server) = (&origination.route().trunk, call.way.server);
+        tracing::info!(call = %id, %trunk, %server, "dialing by another way");
+        self.send_invite(now, id, plan, ring_until);
+    }
+
+    /// The gate or the store said no to a further INVITE: the call ends as it had failed.
+    pub(super) fn no_further_way(&mut self, now: Now, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let Phase::FailingOver { failed, .. } = &call.phase else {
+            return;
+        };
+        let failed = (**failed).clone();
+        self.finish(now, id, failed);
+    }
+
     /// The gate said no at the last moment, or the store could not write: the card is back.
     pub(super) fn dial_refused(&mut self, now: Now, call: CallId, problem: Problem) {
         let Some(call) = self.calls.remove(&call) else {
             return;
         };
         self.legs.remove(&call.leg);
+        self.leave_way(&call.way);
         self.ports.release(call.port, now.instant);
         self.counters.denied += 1;
         if let Some(desk) = self.desk(&call.agent) {
@@ -288,4 +329,15 @@ impl Switch {
             self.reply(reply, Err(problem));
         }
     }
+}
+
+/// Why no trunk takes the call, and what to do about it.
+fn no_trunk(campaign: &Campaign, ways: &Ways) -> Problem {
+    let detail = match ways.full {
+        Some(Full::Calls) => "has as many calls as it may carry ([[trunk]] max_calls)",
+        Some(Full::Rate) => "has begun as many calls as it may this second; try again at once",
+        None => "is down, asked for a pause or is missing (foredial ctl trunks)",
+    };
+    let detail = format!("Every trunk of campaign {} {detail}.", campaign.id);
+    Problem::new(503, "no_trunk", "No trunk is free", detail)
 }

@@ -14,7 +14,8 @@ use super::streams::Streams;
 use super::switch::{Input, Output, ReplyId, Switch};
 use super::tap::{Tap, Way};
 use super::ways::Ways;
-use crate::id::{AgentId, LegId};
+use crate::id::{AgentId, LegId, TrunkId};
+use crate::net::dns::Dns;
 use crate::net::streams::StreamCounts;
 use crate::net::udp::{Datagram, SipUdp};
 use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
@@ -22,6 +23,7 @@ use crate::now::{Now, UtcMs};
 use crate::sip::guard::Load;
 use crate::sip::{Flow, Transport};
 use crate::store::{Command, Fact, Refused, StoreError, StoreHandle};
+use crate::trunk::Place;
 
 /// Requests from the top floor that may wait for the loop.
 const REQUESTS_MAX: usize = 4_096;
@@ -60,6 +62,8 @@ pub struct Parts {
     pub workers: Vec<MediaCommander>,
     pub media_facts: mpsc::UnboundedReceiver<MediaFact>,
     pub fetch_crm: FetchCrm,
+    /// For the names of trunks; or why there is none.
+    pub resolver: Result<Dns, String>,
     /// Every SIP message passes it.
     pub tap: Tap,
     /// Reads the clock; tests may shift it.
@@ -354,6 +358,18 @@ impl Driver {
             Request::TrunkSnapshot { reply } => {
                 let _ = reply.send(switch.trunk_snapshot());
             }
+            Request::Resolved {
+                trunk,
+                place,
+                answer,
+            } => {
+                let resolved = Input::Resolved {
+                    trunk,
+                    place,
+                    answer,
+                };
+                switch.handle(now, resolved);
+            }
             Request::Registrations { reply } => {
                 let _ = reply.send(switch.registrations(now));
             }
@@ -439,11 +455,24 @@ impl Driver {
                 Output::Store { id, command } => self.write(now, id, command),
                 Output::Desk { agent, update } => self.show(agent, update),
                 Output::Reply { reply, result } => self.answer(reply, result),
+                Output::Resolve { trunk, place } => self.resolve(trunk, place),
                 Output::FetchCrm(question) => {
                     (self.parts.fetch_crm)(self.own.clone(), question);
                 }
             }
         }
+    }
+
+    /// Asks DNS beside the loop.
+    fn resolve(&mut self, trunk: TrunkId, place: Place) {
+        let (own, resolver) = (self.own.clone(), self.parts.resolver.clone());
+        tokio::spawn(async move {
+            let answer = match resolver {
+                Ok(dns) => dns.resolve(&place).await.map_err(|error| error.to_string()),
+                Err(error) => Err(error),
+            };
+            own.resolved(trunk, place, answer).await;
+        });
     }
 
     /// A queue that is full refuses at once; the switch keeps what must not be lost.

@@ -7,7 +7,6 @@ use super::call::{Call, Phase};
 use super::commands::no_call;
 use super::handle::Problem;
 use super::media_worker::{MediaCommand, Source};
-use super::resolved::Trunk;
 use super::switch::Switch;
 use super::writes::Write;
 use crate::agent::seat::Seat;
@@ -17,6 +16,7 @@ use crate::now::Now;
 use crate::store;
 
 /// How a call came to its end, as the network and the agent told it.
+#[derive(Clone, Debug)]
 pub(super) struct Ending {
     pub result: CallResult,
     pub detail: String,
@@ -31,7 +31,7 @@ impl Switch {
         let id = call.id;
         match &mut call.phase {
             Phase::Committing { given_up, .. } => *given_up = true,
-            Phase::Inviting { .. } => {
+            Phase::Inviting { .. } | Phase::FailingOver { .. } => {
                 let (status, alerted) = (487, call.progress.has_alerted());
                 let result =
                     CallResult::from_final(status, None, alerted, Some(CancelledBy::Agent));
@@ -107,10 +107,10 @@ impl Switch {
             spans: call.spans(),
         };
         let recording = call.is_recording();
-        let trunk = call.trunk.clone();
+        let way = call.way.clone();
         let progress = call.progress.clone();
         self.counters.calls.add(&progress, ending.result);
-        self.note_trunk(&trunk, &ending);
+        self.leave_way(&way);
         self.write(
             Write::Outcome {
                 command: Box::new(command.clone()),
@@ -139,22 +139,6 @@ impl Switch {
             if matches!(desk.seat, Seat::Lost { .. }) {
                 desk.seat = Seat::Absent;
             }
-        }
-    }
-
-    /// A trunk that fails says so once a failure, in the log and in `ctl trunks`; any other word
-    /// from the far end shows that it works.
-    fn note_trunk(&mut self, trunk: &Trunk, ending: &Ending) {
-        let health = self.trunks.entry(trunk.id.clone()).or_default();
-        match ending.result {
-            CallResult::TrunkFailure => {
-                health.failures_in_a_row += 1;
-                health.last_failure = Some(ending.detail.clone());
-                let (detail, in_a_row) = (&ending.detail, health.failures_in_a_row);
-                tracing::warn!(trunk = %trunk.id, peer = %trunk.peer, detail, in_a_row, "trunk failure");
-            }
-            CallResult::AgentCancelled | CallResult::SystemFailure => {}
-            _ => health.failures_in_a_row = 0,
         }
     }
 }

@@ -5,7 +5,8 @@
 
 use super::resolved::EngineConfig;
 use super::tap::Listening;
-use crate::id::{AgentId, CallId};
+use crate::id::{AgentId, CallId, TrunkId};
+use crate::trunk::{Answer, Place};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -132,6 +133,12 @@ pub enum Input {
         agent: AgentId,
         token: u64,
         result: Result<serde_json::Value, String>,
+    },
+    /// What DNS said of a trunk's name.
+    Resolved {
+        trunk: TrunkId,
+        place: Place,
+        answer: Result<Answer, String>,
     },
     Registrations {
         reply: oneshot::Sender<EngineSnapshot>,
@@ -270,6 +277,16 @@ impl Handle {
             return EngineSnapshot::Null;
         }
         answer.await.unwrap_or(EngineSnapshot::Null)
+    }
+
+    /// What DNS said of a trunk's name.
+    pub async fn resolved(&self, trunk: TrunkId, place: Place, answer: Result<Answer, String>) {
+        let resolved = Input::Resolved {
+            trunk,
+            place,
+            answer,
+        };
+        let _ = self.inputs.send(resolved).await;
     }
 
     /// Which phones are registered where. `null` when the loop is gone.

@@ -28,6 +28,8 @@ mod tally;
 pub mod tap;
 mod through;
 mod timers;
+mod trunk_call;
+mod trunks;
 pub mod ways;
 mod writes;
 

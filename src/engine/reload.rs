@@ -2,8 +2,7 @@
 //! a call keeps the trunk and the campaign it was begun with until its end. Addresses, ports,
 //! folders and seeds stay as they were at the start: those need a restart.
 
-use std::collections::{BTreeSet, HashSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::desk::Desk;
@@ -17,7 +16,7 @@ use crate::store;
 
 impl Switch {
     pub(super) fn reload(&mut self, now: Now, new: EngineConfig) {
-        self.reload_trunks(&new);
+        self.reload_trunks(now, &new.trunks);
         self.reload_phones(&new);
         self.reload_agents(now, &new);
         let rules = Arc::new(new.rules());
@@ -57,21 +56,6 @@ impl Switch {
             self.give_seat_back(now, &agent);
             self.desks.remove(&agent);
         }
-    }
-
-    /// Who may send without a challenge: the trunks' addresses, no more and no fewer.
-    fn reload_trunks(&mut self, new: &EngineConfig) {
-        let sources = |config: &EngineConfig| -> HashSet<IpAddr> {
-            config.trunks.values().map(|it| it.peer.ip()).collect()
-        };
-        let (old, new_sources) = (sources(&self.config), sources(new));
-        for gone in old.difference(&new_sources) {
-            self.sip.forget_source(*gone);
-        }
-        for come in new_sources.difference(&old) {
-            self.sip.permit_source(*come, false);
-        }
-        self.trunks.retain(|id, _| new.trunks.contains_key(id));
     }
 
     /// A phone whose password is the same keeps its registration and its nonces.

@@ -10,8 +10,10 @@ use super::ways::Ways;
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::route::Plan;
+use crate::sdp::Codec;
 use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret};
 use crate::trunk::fraud::FraudRules;
+use crate::trunk::{Block, Identity, NumberRule, Place, Terms};
 
 /// A text in both of the pages' languages.
 pub type Text = dialer::campaign::Label;
@@ -24,11 +26,13 @@ pub struct EngineConfig {
     /// Every UDP socket, and which of our addresses leads to whom.
     pub ways: Ways,
     /// The address written into SDP toward trunks.
-    pub media_address: std::net::IpAddr,
+    pub media_address: IpAddr,
     /// First and last RTP port; even ones are used, the next odd one is the leg's RTCP.
     pub rtp_ports: (u16, u16),
     pub recordings: PathBuf,
     pub trunks: BTreeMap<TrunkId, Trunk>,
+    /// DNS servers; none is those of the system.
+    pub resolvers: Vec<SocketAddr>,
     /// Where calls go that no agent has dialled.
     pub plan: Plan,
     /// Addresses whose calls are taken without a password.
@@ -89,25 +93,19 @@ pub struct Phone {
 #[derive(Clone, Debug)]
 pub struct Trunk {
     pub id: TrunkId,
-    pub peer: SocketAddr,
+    /// Servers, limits and what goes to the next server.
+    pub terms: Terms,
     /// The host part of Request-URI, To and From.
     pub domain: String,
     pub number: NumberRule,
+    pub identity: Identity,
+    /// Offered and accepted, in this order; not empty.
+    pub codecs: Vec<Codec>,
     pub credentials: Option<Credentials>,
-    /// Timer B for this trunk: a silent one must not cost the agent half a minute.
+    /// Besides its servers: where it may call us from.
+    pub allow_from: Vec<Block>,
+    /// Silence on the last server a call has left, until it is given up.
     pub invite_timeout: Duration,
-    /// Calls at once.
-    pub calls_max: usize,
-}
-
-/// How an E.164 number is written for a trunk.
-#[derive(Clone)]
-pub struct NumberRule(pub Arc<dyn Fn(&str) -> String + Send + Sync>);
-
-impl std::fmt::Debug for NumberRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("NumberRule(..)")
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -156,16 +154,30 @@ impl EngineConfig {
 }
 
 impl Trunk {
-    /// What is called on this trunk for an E.164 number.
-    pub fn request_uri(&self, e164: &str) -> String {
-        format!("sip:{}@{}", (self.number.0)(e164), self.domain)
+    /// With everything but these as the configuration has it by default.
+    pub fn new(id: TrunkId, places: Vec<Place>, domain: &str) -> Trunk {
+        Trunk {
+            id,
+            terms: Terms {
+                places,
+                calls_max: 30,
+                calls_per_s: None,
+                options_every: None,
+                down_after: 2,
+                failover: Default::default(),
+            },
+            domain: domain.to_owned(),
+            number: NumberRule::E164,
+            identity: Identity::default(),
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            credentials: None,
+            allow_from: vec![],
+            invite_timeout: Duration::from_secs(4),
+        }
     }
 
-    /// The way to this trunk through `socket`.
-    pub fn flow(&self, socket: &Flow) -> Flow {
-        Flow {
-            remote: self.peer,
-            ..*socket
-        }
+    /// What is called on this trunk for an E.164 number.
+    pub fn request_uri(&self, e164: &str) -> String {
+        format!("sip:{}@{}", self.number.write(e164), self.domain)
     }
 }

@@ -21,6 +21,7 @@ use crate::id::AttemptId;
 use crate::media::music::default_hold;
 use crate::media::tone::of_country;
 use crate::net::SipSockets;
+use crate::net::dns::Dns;
 use crate::net::udp::SipUdp;
 use crate::store::fact::Recovered;
 use crate::store::{Command, Fact, Store, StoreError, StoreHandle};
@@ -91,6 +92,8 @@ impl Start {
         let recorder = Recorder::start(facts.clone()).map_err(StartError::Thread)?;
         let workers = self.workers(&recorder, &facts)?;
         let ways = self.config.ways.clone();
+        let with_v6 = ways.reach_v6();
+        let resolver = Dns::new(&self.config.resolvers, with_v6);
         let mut switch = Switch::new(clock(), self.config, workers.len());
         switch.restore(clock(), recovered);
         switch.watch_flood(self.sip.udp(UDP_FLOW).and_then(SipUdp::flood));
@@ -103,6 +106,7 @@ impl Start {
             workers: workers.iter().map(MediaWorkerHandle::commander).collect(),
             media_facts,
             fetch_crm: self.fetch_crm,
+            resolver: resolver.map_err(|error| error.to_string()),
             tap: self.tap,
             clock,
         })

@@ -20,6 +20,7 @@ use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
 use super::security;
 use super::through::{Arrived, Throughs};
+use super::trunks::{self, Trunks};
 use super::writes::Write;
 use crate::id::{AgentId, CallId, LegId, TrunkId};
 use crate::net::flood::Flood;
@@ -29,6 +30,7 @@ use crate::sip::{self, Endpoint, Flow, SessionId, SipEvent};
 use crate::stats::live::Totals;
 use crate::store;
 use crate::trunk::fraud::Fraud;
+use crate::trunk::{Answer, Place};
 
 /// Names a command whose sender waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +83,12 @@ pub enum Input {
         token: u64,
         result: Result<serde_json::Value, String>,
     },
+    /// What a trunk's name stands for, or why that could not be found out.
+    Resolved {
+        trunk: TrunkId,
+        place: Place,
+        answer: Result<Answer, String>,
+    },
     /// A new configuration; calls that are up keep what they have.
     Reload(Box<EngineConfig>),
     /// A person on this machine ends a call.
@@ -117,6 +125,11 @@ pub enum Output {
         result: Result<(), Problem>,
     },
     FetchCrm(CrmQuestion),
+    /// To be answered by [`Input::Resolved`].
+    Resolve {
+        trunk: TrunkId,
+        place: Place,
+    },
 }
 
 /// Whose SIP session it is.
@@ -156,7 +169,7 @@ pub struct Switch {
     next_write: u64,
     next_leg: u64,
     workers: u64,
-    pub(super) trunks: HashMap<TrunkId, TrunkHealth>,
+    pub(super) trunks: Trunks,
     pub(super) flood: Option<Arc<Flood>>,
     pub(super) fraud: Fraud,
     pub(super) fraud_refused: u64,
@@ -165,13 +178,6 @@ pub struct Switch {
     /// Answers to commands; they leave after the desks they are about.
     replies: Vec<Output>,
     out: VecDeque<Output>,
-}
-
-/// What our own dials tell of a trunk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct TrunkHealth {
-    pub failures_in_a_row: u64,
-    pub last_failure: Option<String>,
 }
 
 /// Totals since the process started, for `/metrics` and tests.
@@ -194,7 +200,7 @@ impl Switch {
         let mut rng = StdRng::seed_from_u64(config.seed);
         let mut sip = Endpoint::new(config.endpoint.clone(), rng.random());
         for trunk in config.trunks.values() {
-            sip.permit_source(trunk.peer.ip(), false);
+            trunks::permit(&mut sip, trunk);
         }
         for ip in &config.permit {
             sip.permit_source(*ip, false);
@@ -207,6 +213,7 @@ impl Switch {
             .values()
             .map(|profile| (profile.id.clone(), Desk::new(profile.clone(), now)))
             .collect();
+        let trunks = Trunks::new(now, &config.trunks, &mut rng);
         Switch {
             ports: PortPool::new(config.rtp_ports.0..=config.rtp_ports.1, QUARANTINE),
             accepted_seats: HashSet::new(),
@@ -225,7 +232,7 @@ impl Switch {
             next_write: 1,
             next_leg: 1,
             workers: workers.max(1) as u64,
-            trunks: HashMap::new(),
+            trunks,
             flood: None,
             fraud: Fraud::new(config.fraud.clone()),
             fraud_refused: 0,
@@ -239,6 +246,7 @@ impl Switch {
     pub fn handle(&mut self, now: Now, input: Input) {
         match input {
             Input::Sip { flow, bytes } => {
+                self.admit_sender(flow.remote.ip());
                 let flow = self.heard_on(flow, &bytes);
                 self.sip.handle_received(now, &flow, &bytes);
             }
@@ -272,6 +280,11 @@ impl Switch {
                 token,
                 result,
             } => self.crm_fact(&agent, token, result),
+            Input::Resolved {
+                trunk,
+                place,
+                answer,
+            } => self.place_resolved(now, &trunk, &place, answer),
             Input::Reload(config) => self.reload(now, *config),
             Input::HangUp { call } => self.hang_up_by_admin(now, call),
             Input::Drain => self.drain(),
@@ -348,6 +361,7 @@ impl Switch {
         }
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
+            SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
             SipEvent::Security(note) => security::log(note),
             SipEvent::Refer { session, .. } => return self.sip.answer_refer(now, *session, false),
             SipEvent::Registered {
@@ -449,31 +463,6 @@ impl Switch {
 
     pub fn counters(&self) -> &Counters {
         &self.counters
-    }
-
-    pub fn trunk_snapshot(&self) -> serde_json::Value {
-        let calls = |id: &TrunkId| {
-            self.calls
-                .values()
-                .filter(|call| !call.is_ended() && call.trunk.id == *id)
-                .count()
-                + self.through.on_trunk(id)
-        };
-        self.config
-            .trunks
-            .values()
-            .map(|trunk| {
-                let health = self.trunks.get(&trunk.id).cloned().unwrap_or_default();
-                serde_json::json!({
-                    "id": trunk.id.as_str(),
-                    "peer": trunk.peer.to_string(),
-                    "calls": calls(&trunk.id),
-                    "calls_max": trunk.calls_max,
-                    "failures_in_a_row": health.failures_in_a_row,
-                    "last_failure": health.last_failure,
-                })
-            })
-            .collect()
     }
 
     /// Counts and states for people and tests; never read back.

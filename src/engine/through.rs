@@ -19,11 +19,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::switch::Switch;
-use crate::id::{CallId, LegId, TrunkId};
+use super::trunk_call::{Way, Ways};
+use crate::id::{CallId, LegId};
 use crate::now::{Now, UtcMs};
-use crate::route::{Outward, Source, Step};
+use crate::route::{Source, Step};
 use crate::sdp::negotiate::Negotiation;
 use crate::sip::{Flow, Party, Reason, SessionId, SipEvent};
+use crate::trunk::Failure;
 use crate::trunk::fraud::Ticket;
 
 pub(super) use arrive::Arrived;
@@ -33,7 +35,6 @@ pub(super) use arrive::Arrived;
 pub(super) struct Throughs {
     calls: HashMap<CallId, Through>,
     deadlines: BTreeSet<(Instant, CallId)>,
-    on_trunk: HashMap<TrunkId, usize>,
     /// Recordings whose file is not finished.
     recordings: HashSet<CallId>,
     counters: Counters,
@@ -72,8 +73,8 @@ struct Through {
     forks: Vec<Fork>,
     /// The fork whose early media the caller hears.
     early: Option<SessionId>,
-    /// Trunks of the present step that have not been tried.
-    trunks: VecDeque<Outward>,
+    /// What is left of the trunks of the present step.
+    ways: Option<Ways>,
     steps: VecDeque<Step>,
     ring_ms: u64,
     deadline: Option<Instant>,
@@ -95,7 +96,10 @@ struct Side {
 
 struct Fork {
     side: Side,
-    trunk: Option<TrunkId>,
+    /// Holds a place on its trunk until the fork is released.
+    way: Option<Way>,
+    /// Somebody's phone may have rung.
+    alerted: bool,
 }
 
 enum Phase {
@@ -170,11 +174,6 @@ impl Throughs {
         self.recordings.is_empty()
     }
 
-    /// Calls through us that are on a trunk now.
-    pub(super) fn on_trunk(&self, trunk: &TrunkId) -> usize {
-        self.on_trunk.get(trunk).copied().unwrap_or(0)
-    }
-
     /// For people: no number, no name.
     pub(super) fn snapshot(&self) -> Value {
         let calls = self.calls.values().map(|call| {
@@ -211,12 +210,6 @@ impl Throughs {
             self.deadlines.insert((at, id));
         }
     }
-
-    fn leave_trunk(&mut self, trunk: Option<&TrunkId>) {
-        if let Some(count) = trunk.and_then(|trunk| self.on_trunk.get_mut(trunk)) {
-            *count = count.saturating_sub(1);
-        }
-    }
 }
 
 impl Switch {
@@ -237,15 +230,23 @@ impl Switch {
                 status,
                 phrase,
                 reason,
-                ..
+                retry_after_s,
+                local,
             } => {
                 self.sessions.remove(&session);
+                let failure = Failure {
+                    status,
+                    q850: reason.q850,
+                    retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
+                    local,
+                    alerted: false,
+                };
                 let refusal = Refusal {
                     status,
                     phrase: Some(phrase),
                     reason,
                 };
-                self.through_failed(now, id, session, refusal);
+                self.through_failed(now, id, session, refusal, failure);
             }
             SipEvent::Confirmed { session, body } => {
                 self.through_confirmed(now, id, session, body);

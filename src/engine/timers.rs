@@ -44,6 +44,7 @@ impl Switch {
             .chain(writes)
             .chain(self.through.poll_timeout())
             .chain(sip)
+            .chain(self.trunks.poll_timeout())
             .min_by_key(|(at, _)| *at)
     }
 
@@ -60,6 +61,7 @@ impl Switch {
                 self.desk_due(now, &agent, due);
             }
         }
+        self.trunks_timeout(now);
         self.ring_limits(now);
         self.through_timeout(now);
         self.expire_leases(now);

@@ -29,6 +29,11 @@ impl Ways {
         }
     }
 
+    /// Whether there is a socket for IPv6.
+    pub(super) fn reach_v6(&self) -> bool {
+        self.udp.iter().any(SocketAddr::is_ipv6)
+    }
+
     /// The address a connection to this peer leaves from; its port is the kernel's choice.
     pub(super) fn from(&self, remote: SocketAddr) -> SocketAddr {
         let any = if remote.is_ipv4() {

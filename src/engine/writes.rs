@@ -42,6 +42,10 @@ pub(super) enum Write {
     Begin {
         call: CallId,
     },
+    /// The next INVITE of an attempt that is on.
+    FailOver {
+        call: CallId,
+    },
     /// A dial with a token that is not on the desk: the store tells whose it is.
     Judge {
         reply: ReplyId,
@@ -157,6 +161,10 @@ impl Switch {
                 self.originate(now, call, &origination);
             }
             (Write::Begin { call }, fact) => self.dial_refused(now, call, not_begun(fact)),
+            (Write::FailOver { call }, Fact::FailedOver { origination, .. }) => {
+                self.originate_again(now, call, &origination);
+            }
+            (Write::FailOver { call }, _) => self.no_further_way(now, call),
             (Write::Judge { reply }, fact) => {
                 let result = match fact {
                     Fact::AlreadyBegun { .. } => Ok(()),
@@ -242,6 +250,7 @@ impl Switch {
                 self.reply(reply, Err(problem()));
             }
             Write::Begin { call } => self.dial_refused(now, call, problem()),
+            Write::FailOver { call } => self.no_further_way(now, call),
             // The call goes on; a store that cannot write is an alarm, not a hang-up.
             Write::Answered { session } => self.sip.acknowledge(now, session, None),
             Write::Step | Write::Expire => {}

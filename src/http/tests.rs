@@ -140,6 +140,7 @@ async fn play_engine(
             }
             Input::Drain => "drain".to_owned(),
             Input::Crm { .. }
+            | Input::Resolved { .. }
             | Input::Registrations { .. }
             | Input::Reload { .. }
             | Input::HangUp { .. } => continue,

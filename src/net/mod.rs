@@ -1,7 +1,8 @@
-//! Sockets of the SIP side, and the pool the RTP ports come from.
+//! Sockets of the SIP side, the names of carriers, and the pool the RTP ports come from.
 
 pub mod bind;
 mod census;
+pub mod dns;
 pub mod flood;
 pub mod hep;
 pub mod port_pool;

@@ -59,7 +59,7 @@ impl Wish {
             "[sip]\nlisten = \"{ip}:{SIP_PORT}\"\n\
              [http]\nlisten = \"{ip}:{HTTP_PORT}\"\ntls_listen = \"\"\n\
              [media]\nrtp_ports = \"10000-10199\"\nworkers = 1\n\
-             [[trunk]]\nname = \"far\"\nservers = [\"{trunk}\"]\ncaller_id = \"+861066666666\"\n\
+             [[trunk]]\nname = \"far\"\nservers = [\"{trunk}\"]\ncaller_id = \"+861066666666\"\noptions_every_s = 0\n\
              [[agent]]\nid = \"agent1\"\nname = \"Li Wei\"\n\
              [[campaign]]\nid = \"live\"\ntrunks = [\"far\"]\nhours = \"00:00-24:00\"\n\
              time_zones = [\"Asia/Shanghai\"]\nmin_gap_s = 0\nwrap_up_unanswered_s = 2\n{campaign}\n\

@@ -1,7 +1,8 @@
 //! A trunk's far end as a value on the virtual clock: message text in, message text out. Shares
 //! no code with the switch, so that an error cannot stand on both sides of the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How a number behaves when it is called.
@@ -37,6 +38,8 @@ pub struct Call {
     pub acks: usize,
     pub byes: usize,
     pub cancels: usize,
+    /// Which of the far end's addresses it came to.
+    at: SocketAddr,
     invite: Vec<String>,
     answer_at: Option<Instant>,
     /// The 200 again, until its ACK comes (RFC 3261 13.3.1.4).
@@ -48,7 +51,18 @@ pub struct FarEnd {
     pub manners: BTreeMap<String, Manner>,
     pub otherwise: Manner,
     pub calls: BTreeMap<String, Call>,
-    pub out: Vec<String>,
+    /// Where each message comes from, and the message.
+    pub out: Vec<(SocketAddr, String)>,
+    /// Addresses where nobody is.
+    pub dead: BTreeSet<SocketAddr>,
+    /// Addresses that take this long to see a message.
+    pub slow: BTreeMap<SocketAddr, Duration>,
+    late: BTreeMap<(Instant, usize), (SocketAddr, Vec<u8>)>,
+    late_count: usize,
+    /// Addresses that refuse every INVITE.
+    pub refusing: BTreeMap<SocketAddr, (u16, &'static str)>,
+    /// The address that is speaking.
+    at: SocketAddr,
     host: String,
     cseq: u32,
 }
@@ -60,12 +74,38 @@ impl FarEnd {
             otherwise: Manner::Answer(Duration::from_secs(2)),
             calls: BTreeMap::new(),
             out: Vec::new(),
+            dead: BTreeSet::new(),
+            slow: BTreeMap::new(),
+            late: BTreeMap::new(),
+            late_count: 0,
+            refusing: BTreeMap::new(),
+            at: host.parse().expect("an address"),
             host: host.to_owned(),
             cseq: 100,
         }
     }
 
-    pub fn receive(&mut self, now: Instant, bytes: &[u8]) {
+    pub fn receive_at(&mut self, now: Instant, at: SocketAddr, bytes: &[u8]) {
+        if self.dead.contains(&at) {
+            return;
+        }
+        if let Some(after) = self.slow.get(&at) {
+            self.late_count += 1;
+            let key = (now + *after, self.late_count);
+            self.late.insert(key, (at, bytes.to_vec()));
+            return;
+        }
+        self.at = at;
+        self.receive(now, bytes);
+    }
+
+    /// Open calls at one of its addresses.
+    pub fn open_at(&self, at: SocketAddr) -> usize {
+        let open = |call: &&Call| call.at == at && call.phase != Phase::Closed;
+        self.calls.values().filter(open).count()
+    }
+
+    fn receive(&mut self, now: Instant, bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let lines: Vec<String> = text
             .split("\r\n")
@@ -105,6 +145,11 @@ impl FarEnd {
     }
 
     pub fn timeout(&mut self, now: Instant) {
+        while let Some(late) = self.late.first_entry().filter(|it| it.key().0 <= now) {
+            let (at, bytes) = late.remove();
+            self.at = at;
+            self.receive(now, &bytes);
+        }
         let due: Vec<String> = self
             .calls
             .iter()
@@ -128,7 +173,8 @@ impl FarEnd {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let answers = self.calls.values().filter_map(|call| call.answer_at);
         let again = self.calls.values().filter_map(|call| Some(call.again?.0));
-        answers.chain(again).min()
+        let late = self.late.keys().map(|(at, _)| *at);
+        answers.chain(again).chain(late).min()
     }
 
     /// The customer hangs up.
@@ -141,6 +187,7 @@ impl FarEnd {
             panic!("no call to {number} to hang up");
         };
         call.phase = Phase::Closed;
+        self.at = call.at;
         self.cseq += 1;
         let from = value(&call.invite, "From");
         let to = value(&call.invite, "To");
@@ -150,12 +197,13 @@ impl FarEnd {
             .split('>')
             .next()
             .unwrap_or_default();
-        self.out.push(format!(
+        let bye = format!(
             "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bKbye{}\r\nMax-Forwards: 70\r\n\
              From: {to};tag=far-{id}\r\nTo: {from}\r\nCall-ID: {id}\r\nCSeq: {} BYE\r\n\
              Content-Length: 0\r\n\r\n",
             self.host, self.cseq, self.cseq
-        ));
+        );
+        self.out.push((self.at, bye));
     }
 
     /// Calls whose dialog, by this side's books, is neither refused nor ended.
@@ -184,6 +232,9 @@ impl FarEnd {
             call.invites += 1;
             return;
         }
+        if let Some((status, phrase)) = self.refusing.get(&self.at).copied() {
+            return self.reply(&lines, status, phrase, None);
+        }
         let manner = self.manners.get(&number).copied().unwrap_or(self.otherwise);
         let mut call = Call {
             number,
@@ -193,6 +244,7 @@ impl FarEnd {
             acks: 0,
             byes: 0,
             cancels: 0,
+            at: self.at,
             invite: lines.clone(),
             answer_at: None,
             again: None,
@@ -251,6 +303,7 @@ impl FarEnd {
             .map_or(Duration::from_millis(500), |(_, pause)| pause * 2);
         call.again = Some((now + pause, pause));
         let invite = call.invite.clone();
+        self.at = call.at;
         let sdp = "v=0\r\no=far 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\n\
                    m=audio 40000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\n\
                    a=rtpmap:101 telephone-event/8000\r\n";
@@ -283,7 +336,7 @@ impl FarEnd {
         }
         let sdp = sdp.unwrap_or_default();
         text.push_str(&format!("Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
-        self.out.push(text);
+        self.out.push((self.at, text));
     }
 }
 

@@ -280,6 +280,7 @@ folder = "recordings"
 name = "carrier"
 servers = ["{carrier}"]
 caller_id = "+861066666666"
+options_every_s = 0
 max_calls = 60
 [[campaign]]
 id = "churn"

@@ -10,9 +10,7 @@ use std::time::{Duration, Instant};
 use foredial::dialer::campaign as rules;
 use foredial::engine::handle::{AgentCommand, Problem};
 use foredial::engine::media_worker::{MediaCommand, MediaFact};
-use foredial::engine::resolved::{
-    AgentProfile, Campaign, Choice, EngineConfig, Limits, NumberRule, Trunk,
-};
+use foredial::engine::resolved::{AgentProfile, Campaign, Choice, EngineConfig, Limits, Trunk};
 use foredial::engine::switch::ReplyId;
 use foredial::engine::{Input, Output, Switch};
 use foredial::id::{AgentId, CallId, CampaignId, LeadId, LegId, ListId, TrunkId};
@@ -20,7 +18,8 @@ use foredial::leads::row::{Phone, PhoneKind, Row};
 use foredial::now::{Now, UtcMs};
 use foredial::sip::{EndpointConfig, Flow, Transport};
 use foredial::store::fact::LeadView;
-use foredial::store::{self, Db, Fact, Place};
+use foredial::store::{self, Db, Fact};
+use foredial::trunk::Place;
 use serde_json::Value;
 
 use super::far_end::FarEnd;
@@ -35,7 +34,7 @@ pub const SWITCH: &str = "127.0.0.1:5060";
 #[allow(clippy::enum_variant_names, reason = "each says at whom it arrives")]
 enum Arrival {
     AtSwitch(Input),
-    AtFarEnd(Vec<u8>),
+    AtFarEnd(std::net::SocketAddr, Vec<u8>),
     AtStore(u64, Box<store::Command>),
 }
 
@@ -93,14 +92,27 @@ pub fn row(at: usize, numbers: &[&str]) -> Row {
     }
 }
 
+/// The same, with these trunks tried in this order.
+pub fn world_of_trunks(numbers: &[&str], trunks: Vec<Trunk>) -> World {
+    let rows = numbers
+        .iter()
+        .enumerate()
+        .map(|(at, number)| row(at, &[number]))
+        .collect();
+    World::over(rows, config_of(trunks))
+}
+
 impl World {
     pub fn new(rows: Vec<Row>) -> World {
+        World::over(rows, config())
+    }
+
+    fn over(rows: Vec<Row>, config: EngineConfig) -> World {
         let now = Now {
             instant: Instant::now(),
             utc: START,
         };
-        let config = config();
-        let mut db = Db::open(&Place::Memory).expect("SQLite in memory");
+        let mut db = Db::open(&store::Place::Memory).expect("SQLite in memory");
         let rules = Arc::new(config.rules());
         db.apply(now.utc, &store::Command::Configure { rules })
             .expect("rules");
@@ -131,7 +143,7 @@ impl World {
     /// The process dies and starts again on the same database; what was on the wire still arrives.
     pub fn crash(&mut self) {
         self.arrivals.retain(|_, arrival| {
-            matches!(arrival, Arrival::AtFarEnd(_))
+            matches!(arrival, Arrival::AtFarEnd(..))
                 || matches!(arrival, Arrival::AtSwitch(Input::Sip { flow, .. }) if flow.transport == Transport::Udp)
         });
         self.browsers.clear();
@@ -383,7 +395,7 @@ impl World {
     fn arrive(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::AtSwitch(input) => self.switch.handle(self.now, input),
-            Arrival::AtFarEnd(bytes) => self.far.receive(self.now.instant, &bytes),
+            Arrival::AtFarEnd(at, bytes) => self.far.receive_at(self.now.instant, at, &bytes),
             Arrival::AtStore(id, command) => {
                 let fact = self.db.apply(self.now.utc, &command);
                 self.switch.handle(self.now, Input::Store { id, fact });
@@ -410,7 +422,7 @@ impl World {
                     let text = String::from_utf8_lossy(&bytes);
                     self.sent
                         .push(text.lines().next().unwrap_or_default().to_owned());
-                    self.later(WIRE, Arrival::AtFarEnd(bytes));
+                    self.later(WIRE, Arrival::AtFarEnd(flow.remote, bytes));
                 }
                 Output::Sip { flow, bytes } => self.page_receives(flow.id, &bytes),
                 Output::Media(command) => self.media_command(command),
@@ -424,14 +436,11 @@ impl World {
                     self.replies.insert(reply, result);
                 }
                 // There are no streams on this wire.
-                Output::FetchCrm(_) | Output::SipConnect { .. } => {}
+                Output::FetchCrm(_) | Output::SipConnect { .. } | Output::Resolve { .. } => {}
             }
         }
-        for text in std::mem::take(&mut self.far.out) {
-            let flow = Flow {
-                remote: TRUNK.parse().expect("an address"),
-                ..udp()
-            };
+        for (remote, text) in std::mem::take(&mut self.far.out) {
+            let flow = Flow { remote, ..udp() };
             let input = Input::Sip {
                 flow,
                 bytes: text.into_bytes(),
@@ -551,23 +560,22 @@ fn ws(id: u64) -> Flow {
     }
 }
 
+/// One trunk, `t`, at [`TRUNK`].
 pub fn config() -> EngineConfig {
+    let places = vec![Place::At(TRUNK.parse().expect("an address"))];
+    let mut trunk = Trunk::new(TrunkId::new("t"), places, TRUNK);
+    trunk.terms.calls_max = 100;
+    config_of(vec![trunk])
+}
+
+fn config_of(trunks: Vec<Trunk>) -> EngineConfig {
     let campaign = CampaignId::new("c");
-    let trunk = Trunk {
-        id: TrunkId::new("t"),
-        peer: TRUNK.parse().expect("an address"),
-        domain: TRUNK.to_owned(),
-        number: NumberRule(Arc::new(|e164| e164.to_owned())),
-        credentials: None,
-        invite_timeout: Duration::from_secs(4),
-        calls_max: 100,
-    };
-    let route = rules::Route {
+    let route = |trunk: &Trunk| rules::Route {
         trunk: trunk.id.clone(),
         caller_id: "+862110000000".to_owned(),
     };
     let rules = rules::Campaign {
-        routes: vec![route],
+        routes: trunks.iter().map(route).collect(),
         ..rules::Campaign::new(campaign.clone())
     };
     let agents = (1..=60).map(|at| {
@@ -601,7 +609,11 @@ pub fn config() -> EngineConfig {
         media_address: "127.0.0.1".parse().expect("an address"),
         rtp_ports: (10_000, 10_999),
         recordings: PathBuf::from("recordings"),
-        trunks: BTreeMap::from([(trunk.id.clone(), trunk)]),
+        trunks: trunks
+            .into_iter()
+            .map(|trunk| (trunk.id.clone(), trunk))
+            .collect(),
+        resolvers: vec![],
         plan: Default::default(),
         permit: Vec::new(),
         phones: vec![],

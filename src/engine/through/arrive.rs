@@ -88,7 +88,7 @@ impl Switch {
         Ok((side, answer))
     }
 
-    pub(super) fn negotiation(&mut self, port: u16, codecs: Vec<Codec>) -> Negotiation {
+    pub(in crate::engine) fn negotiation(&mut self, port: u16, codecs: Vec<Codec>) -> Negotiation {
         let local = Local {
             address: self.config.media_address,
             port,
@@ -136,7 +136,7 @@ impl Switch {
             phase: Phase::Calling,
             forks: Vec::new(),
             early: None,
-            trunks: Default::default(),
+            ways: None,
             steps: routed.steps.into(),
             ring_ms: routed.ring_ms,
             deadline: None,
@@ -160,16 +160,9 @@ impl Switch {
                 false => Source::Phone(user.to_owned()),
             };
         }
-        let (ip, port) = (flow.remote.ip().to_canonical(), flow.remote.port());
-        let mut trunks = self.config.trunks.values();
-        let here = trunks
-            .by_ref()
-            .filter(|trunk| trunk.peer.ip().to_canonical() == ip);
-        // Two carriers may share an address; then the port tells.
-        let best = here.max_by_key(|trunk| trunk.peer.port() == port);
-        match best {
-            Some(trunk) => Source::Trunk(trunk.id.clone()),
-            None => Source::Address(ip),
+        match self.trunk_of(flow.remote) {
+            Some(trunk) => Source::Trunk(trunk.clone()),
+            None => Source::Address(flow.remote.ip().to_canonical()),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::arrive::RETRY_AFTER_S;
 use super::passed::reason_value;
+use super::progress::after_answer;
 use super::{Fork, Phase, Refusal, Side, Through};
 use crate::engine::media_worker::{MediaCommand, MediaFact};
 use crate::engine::switch::{LegOf, Switch};
@@ -28,7 +29,7 @@ impl Switch {
             return self.through_close(now, id, reason.as_deref());
         }
         // One of several phones, gone without a final answer.
-        self.through_failed(now, id, session, Refusal::ours(480));
+        self.through_failed(now, id, session, Refusal::ours(480), after_answer(480));
     }
 
     /// Nobody is left to ask.
@@ -124,7 +125,9 @@ impl Switch {
 
     /// Gives back what an outgoing leg held.
     pub(super) fn through_release(&mut self, now: Now, fork: &Fork) {
-        self.through.leave_trunk(fork.trunk.as_ref());
+        if let Some(way) = &fork.way {
+            self.leave_way(way);
+        }
         self.through_media_closed(now, &fork.side);
     }
 

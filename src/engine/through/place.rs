@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::passed::{Trust, escaped, from, outgoing};
 use super::{Fork, Phase, Refusal, Side};
+use crate::dialer::campaign::Route;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
 use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
-use crate::id::{CallId, TrunkId};
+use crate::engine::trunk_call::{Way, Ways};
+use crate::id::CallId;
 use crate::now::Now;
 use crate::route::{Outward, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
@@ -28,7 +30,7 @@ struct Placement {
     to: NameAddr,
     flow: Flow,
     trust: Trust,
-    trunk: Option<TrunkId>,
+    way: Option<Way>,
     credentials: Option<Credentials>,
     /// Timer B, when it is not the usual one.
     answer_timeout: Option<Duration>,
@@ -58,12 +60,7 @@ impl Switch {
     /// Whether the step has begun; its end is told by an event or by its time.
     fn through_step(&mut self, now: Now, id: CallId, step: Step) -> bool {
         match step {
-            Step::Trunks(trunks) => {
-                if let Some(call) = self.through.call(id) {
-                    call.trunks = trunks.into();
-                }
-                self.through_next_trunk(now, id)
-            }
+            Step::Trunks(trunks) => self.through_trunks(now, id, trunks),
             Step::Phone(user) => self.through_to_phone(now, id, &user),
             Step::Uri(uri) => self.through_to_peer(now, id, &uri),
             Step::Play(tone) => self.through_play(now, id, tone),
@@ -77,57 +74,89 @@ impl Switch {
         }
     }
 
-    /// The next trunk of the step that takes the call.
-    pub(super) fn through_next_trunk(&mut self, now: Now, id: CallId) -> bool {
-        loop {
-            let next = self
-                .through
-                .call(id)
-                .and_then(|call| call.trunks.pop_front());
-            let Some(outward) = next else { return false };
-            if self.through_to_trunk(now, id, &outward) {
-                return true;
+    /// Whether one of these trunks is called now.
+    fn through_trunks(&mut self, now: Now, id: CallId, trunks: Vec<Outward>) -> bool {
+        let emergency = self.through.call(id).is_some_and(|call| call.emergency);
+        let routes: Vec<Route> = trunks
+            .into_iter()
+            .map(|outward| Route {
+                trunk: outward.trunk,
+                caller_id: outward.caller_id,
+            })
+            .collect();
+        let ways = self.open_ways(now, &routes, emergency);
+        if let Some(call) = self.through.call(id) {
+            call.ways = Some(ways);
+        }
+        let placed = self.through_next_trunk(now, id, None);
+        let outside = self
+            .through
+            .call(id)
+            .is_some_and(|call| call.ways.is_some());
+        if !placed && outside {
+            self.note_refusal(id, Refusal::ours(503));
+        }
+        placed
+    }
+
+    /// The next server of the step's trunks that takes the call. `left` has failed: its place on
+    /// its trunk goes along or back.
+    pub(super) fn through_next_trunk(&mut self, now: Now, id: CallId, left: Option<&Way>) -> bool {
+        let mut left = left.cloned();
+        let ways = self.through.call(id).and_then(|call| call.ways.take());
+        let mut placed = false;
+        if let Some(mut ways) = ways {
+            while let Some(way) = self.next_way(now, &mut ways, left.as_ref()) {
+                left = None;
+                if !self.through_may_go_outside(now, id) {
+                    // Another trunk would be outside as well: no way is left.
+                    self.leave_way(&way);
+                    return false;
+                }
+                placed = self.through_to_trunk(now, id, &way, &ways);
+                if placed {
+                    break;
+                }
+                self.leave_way(&way);
+            }
+            if let Some(call) = self.through.call(id) {
+                call.ways = Some(ways);
             }
         }
+        if let Some(left) = left {
+            self.leave_way(&left);
+        }
+        placed
     }
 
     /// The one place where a call through us goes out on a trunk.
-    fn through_to_trunk(&mut self, now: Now, id: CallId, outward: &Outward) -> bool {
-        let Some(trunk) = self.config.trunks.get(&outward.trunk).cloned() else {
+    fn through_to_trunk(&mut self, now: Now, id: CallId, way: &Way, ways: &Ways) -> bool {
+        let Some(trunk) = self.config.trunks.get(&way.trunk).cloned() else {
             return false;
         };
-        let full = self.calls_on_trunk(&trunk.id) >= trunk.calls_max;
         let Some(call) = self.through.call(id) else {
             return false;
         };
-        if full && !call.emergency {
-            self.note_refusal(id, Refusal::ours(503));
-            return false;
-        }
-        if !self.through_may_go_outside(now, id) {
-            return false;
-        }
-        let Some(call) = self.through.call(id) else {
-            return false;
-        };
-        let digits = call.number.strip_prefix('+').unwrap_or_default();
-        let e164 = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         // A number the plan has not made E.164 goes out as the plan has written it.
-        let called = match e164 {
+        let called = match is_e164(&call.number) {
             true => trunk.request_uri(&call.number),
             false => format!("sip:{}@{}", escaped(&call.number), trunk.domain),
         };
-        let shown = format!("sip:{}@{}", escaped(&outward.caller_id), trunk.domain);
+        let shown = match is_e164(&way.caller_id) {
+            true => trunk.number.write(&way.caller_id),
+            false => escaped(&way.caller_id),
+        };
+        let identity = trunk.identity.outgoing(&shown, &trunk.domain);
         let placement = Placement {
             to: NameAddr::new(None, &called),
             request_uri: called,
             route: Vec::new(),
-            from: NameAddr::new(None, &shown),
-            flow: trunk.flow(&self.config.trunk_flow),
+            from: identity.from,
+            flow: self.udp_flow(way.server),
             trust: Trust::Trusted,
-            trunk: Some(trunk.id),
+            way: Some(way.clone()),
             credentials: trunk.credentials,
-            answer_timeout: Some(trunk.invite_timeout),
+            answer_timeout: Some(ways.patience(now, trunk.invite_timeout)),
         };
         self.through_place(now, id, placement)
     }
@@ -154,21 +183,10 @@ impl Switch {
                 true
             }
             Verdict::Refused(_) => {
-                // Another trunk would be outside as well.
-                call.trunks.clear();
                 self.note_refusal(id, Refusal::ours(403));
                 false
             }
         }
-    }
-
-    /// Calls of agents and calls through us on a trunk now.
-    pub(in crate::engine) fn calls_on_trunk(&self, trunk: &TrunkId) -> usize {
-        let live = self
-            .calls
-            .values()
-            .filter(|call| !call.is_ended() && call.trunk.id == *trunk);
-        live.count() + self.through.on_trunk(trunk)
     }
 
     /// Everywhere the phone is registered, at once.
@@ -195,7 +213,7 @@ impl Switch {
                 to: NameAddr::new(None, &called),
                 flow: way.flow,
                 trust: Trust::Untrusted,
-                trunk: None,
+                way: None,
                 credentials: None,
                 answer_timeout: None,
             };
@@ -229,7 +247,7 @@ impl Switch {
                 ..self.config.trunk_flow
             },
             trust: Trust::Trusted,
-            trunk: None,
+            way: None,
             credentials: None,
             answer_timeout: None,
         };
@@ -245,10 +263,14 @@ impl Switch {
             self.ports.release(port, now.instant);
             return false;
         };
-        let codecs = match call.caller.sdp.agreed().map(|agreed| agreed.codec) {
+        let mut codecs = match call.caller.sdp.agreed().map(|agreed| agreed.codec) {
             Some(Codec::Pcmu) => vec![Codec::Pcmu, Codec::Pcma],
             _ => vec![Codec::Pcma, Codec::Pcmu],
         };
+        let trunk = placement.way.as_ref().map(|way| &way.trunk);
+        if let Some(trunk) = trunk.and_then(|trunk| self.config.trunks.get(trunk)) {
+            codecs.retain(|codec| trunk.codecs.contains(codec));
+        }
         let headers = outgoing(&call.headers, call.hops, placement.trust);
         let beside = call.caller.leg;
         let leg = self.new_leg(Some(beside));
@@ -260,7 +282,7 @@ impl Switch {
             from,
             to,
             flow,
-            trunk,
+            way,
             credentials,
             answer_timeout,
             ..
@@ -276,8 +298,8 @@ impl Switch {
         self.sessions.insert(session, SessionOf::Through(id));
         self.legs.insert(leg, LegOf::Through(id));
         self.media(MediaCommand::OpenTrunk { leg, port });
-        if let Some(trunk) = &trunk {
-            *self.through.on_trunk.entry(trunk.clone()).or_default() += 1;
+        if let Some(way) = &way {
+            self.way_invited(way);
         }
         let side = Side {
             session,
@@ -286,7 +308,11 @@ impl Switch {
             sdp,
         };
         if let Some(call) = self.through.call(id) {
-            call.forks.push(Fork { side, trunk });
+            call.forks.push(Fork {
+                side,
+                way,
+                alerted: false,
+            });
         }
         true
     }
@@ -329,6 +355,11 @@ impl Switch {
             false => advertised.to_string(),
         }
     }
+}
+
+fn is_e164(number: &str) -> bool {
+    let digits = number.strip_prefix('+').unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Refusal {

@@ -5,11 +5,13 @@ use super::{Phase, Refusal};
 use crate::engine::bridge::recording_path;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
 use crate::engine::switch::{Switch, sdp_body};
+use crate::engine::trunk_call::Way;
 use crate::id::{CallId, LegId};
 use crate::now::Now;
 use crate::sdp::Direction;
 use crate::sdp::negotiate::{Agreed, Negotiation};
 use crate::sip::{Body, Reason, SessionId};
+use crate::trunk::{Failure, Next};
 
 /// RFC 3326: why the phones that were slower are cancelled.
 const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
@@ -35,7 +37,12 @@ impl Switch {
             return;
         };
         let leg = fork.side.leg;
+        let way = fork.way.clone().filter(|_| !fork.alerted);
+        fork.alerted = true;
         let agreed = body.and_then(|body| read_answer(&mut fork.side.sdp, &body));
+        if let Some(way) = &way {
+            self.way_alive(way);
+        }
         if let Some(agreed) = &agreed {
             self.aim(leg, agreed);
             self.media(MediaCommand::Listen {
@@ -79,13 +86,17 @@ impl Switch {
             Some(body) => read_answer(&mut fork.side.sdp, body),
             None => fork.side.sdp.agreed().copied(),
         };
-        let leg = fork.side.leg;
+        let (leg, way) = (fork.side.leg, fork.way.clone());
+        if let Some(way) = &way {
+            self.way_answered(way);
+        }
         self.sip.acknowledge(now, session, None);
         let Some(agreed) = agreed else {
             self.sessions.remove(&session);
             let why = "SIP;cause=488;text=\"No codec in common\"";
             self.sip.hang_up(now, session, Some(why));
-            return self.through_failed(now, id, session, Refusal::ours(488));
+            let failure = after_answer(488);
+            return self.through_failed(now, id, session, Refusal::ours(488), failure);
         };
         self.through_others_cancelled(now, id, session);
         let longest = self.through.call(id).and_then(|call| {
@@ -159,6 +170,7 @@ impl Switch {
         id: CallId,
         session: SessionId,
         refusal: Refusal,
+        failure: Failure,
     ) {
         let Some(call) = self.through.call(id) else {
             return;
@@ -170,25 +182,57 @@ impl Switch {
         else {
             return;
         };
-        let fork = call.forks.swap_remove(at);
+        let mut fork = call.forks.swap_remove(at);
         if call.early == Some(session) {
             call.early = None;
         }
         let last = call.forks.is_empty();
-        // Who cannot take the call is passed over; who will not is believed.
-        let failover =
-            fork.trunk.is_some() && matches!(refusal.status, 401 | 403 | 407 | 408 | 500..=599);
-        let everywhere = refusal.status >= 600;
+        let way = fork.way.take();
+        let (alerted, everywhere) = (failure.alerted || fork.alerted, refusal.status >= 600);
+        let failure = Failure { alerted, ..failure };
+        let phrase = refusal.phrase.clone().unwrap_or_default();
         self.note_refusal(id, refusal);
         self.through_release(now, &fork);
+        if let Some(way) = way
+            && self.through_next_way(now, id, &way, &failure, &phrase)
+        {
+            return;
+        }
         if everywhere {
             self.through_forks_cancelled(now, id, None);
             return self.through_give_up(now, id);
         }
-        if !last || (failover && self.through_next_trunk(now, id)) {
+        if !last {
             return;
         }
         self.through_next_step(now, id);
+    }
+
+    /// Who cannot take the call is passed over; who will not is believed. Whether another trunk or
+    /// server is called now; `left` is given up in any case.
+    fn through_next_way(
+        &mut self,
+        now: Now,
+        id: CallId,
+        left: &Way,
+        failure: &Failure,
+        phrase: &str,
+    ) -> bool {
+        let words = format!("{} {phrase}", failure.status);
+        let ways = self.through.call(id).and_then(|call| call.ways.take());
+        let Some(mut ways) = ways else {
+            self.leave_way(left);
+            return false;
+        };
+        let next = self.way_failed(now, left, &mut ways, failure, &words);
+        if let Some(call) = self.through.call(id) {
+            call.ways = Some(ways);
+        }
+        if next == Next::Nothing {
+            self.leave_way(left);
+            return false;
+        }
+        self.through_next_trunk(now, id, Some(left))
     }
 
     fn through_others_cancelled(&mut self, now: Now, id: CallId, winner: SessionId) {
@@ -247,6 +291,17 @@ impl Switch {
             self.note_refusal(id, silent);
             self.through_next_step(now, id);
         }
+    }
+}
+
+/// A fault of ours with a call that had been taken: no other way is tried.
+pub(super) fn after_answer(status: u16) -> Failure {
+    Failure {
+        status,
+        q850: None,
+        retry_after: None,
+        local: true,
+        alerted: true,
     }
 }
 

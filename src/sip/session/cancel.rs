@@ -1,7 +1,7 @@
 //! Giving up a call that has no answer yet (RFC 3261 §9.1), and hanging up in any state.
 
 use crate::now::Now;
-use crate::sip::event::{EndedBy, Reason};
+use crate::sip::event::{EndedBy, Flow, Reason};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::stack::Stack;
 use crate::sip::transaction::{Owner, TxId};
@@ -88,6 +88,14 @@ impl Session {
             stack.tx.abandon(calling.tx);
             self.finish(now, stack, EndedBy::Local, Reason::default());
         }
+    }
+}
+
+/// A server that was given up rings after all: nobody waits for it any more.
+pub(in crate::sip) fn cancel_late(now: Now, stack: &mut Stack, tx: TxId, flow: Flow) {
+    if let Some(invite) = stack.tx.invite_of(tx) {
+        let cancel = cancel_of(invite);
+        stack.tx.send(now, flow, &cancel, Owner::Nobody);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::sip::timer::{Deadline, Deadlines};
 use crate::sip::transaction::{Failure, TxId};
 
 use super::Session;
+use super::cancel::cancel_late;
 use super::invite::dismiss_answer;
 
 pub(in crate::sip) struct Sessions {
@@ -147,8 +148,11 @@ impl Sessions {
             }
             return;
         }
-        if let Some(id) = id {
-            self.with(id, |session| session.on_response(now, stack, tx, response));
+        let known = id.is_some_and(|id| {
+            self.with(id, |session| session.on_response(now, stack, tx, response))
+        });
+        if !known && invite && response.status < 200 {
+            cancel_late(now, stack, tx, flow);
         }
     }
 

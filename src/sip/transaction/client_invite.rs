@@ -24,6 +24,12 @@ enum State {
     Proceeding {
         until: Instant,
     },
+    /// Given up after a silence shorter than 64·T1, so that the call could go elsewhere. Nothing
+    /// is sent any more; what comes late all the same is ended, not left ringing.
+    Abandoned {
+        until: Instant,
+        cancelled: bool,
+    },
     Completed {
         ack: Vec<u8>,
         timer_d: Instant,
@@ -81,6 +87,19 @@ impl ClientInvite {
         let accepted = (200..300).contains(&response.status);
         match &self.state {
             State::Calling { .. } | State::Proceeding { .. } => self.first(now, response, fx),
+            State::Abandoned { until, cancelled } => {
+                let (until, again) = (*until, *cancelled);
+                if response.status >= 200 {
+                    return self.first(now, response, fx);
+                }
+                self.state = State::Abandoned {
+                    until,
+                    cancelled: true,
+                };
+                if !again {
+                    fx.push(Effect::Response(Box::new(response)));
+                }
+            }
             State::Completed { ack, .. } if response.status >= 300 => {
                 fx.push(Effect::Send(ack.clone()));
             }
@@ -134,9 +153,13 @@ impl ClientInvite {
     }
 
     pub fn handle_unreachable(&mut self, fx: &mut Vec<Effect>) {
-        if matches!(self.state, State::Calling { .. } | State::Proceeding { .. }) {
-            fx.push(Effect::Failed(Failure::Unreachable));
-            self.state = State::Over;
+        match self.state {
+            State::Calling { .. } | State::Proceeding { .. } => {
+                fx.push(Effect::Failed(Failure::Unreachable));
+                self.state = State::Over;
+            }
+            State::Abandoned { .. } => self.state = State::Over,
+            State::Completed { .. } | State::Accepted { .. } | State::Over => {}
         }
     }
 
@@ -144,8 +167,16 @@ impl ClientInvite {
         match &mut self.state {
             State::Calling { timer_b, .. } if *timer_b <= now => {
                 fx.push(Effect::Failed(Failure::Timeout));
-                self.state = State::Over;
+                let early = self.timers.invite_timeout < self.timers.patience();
+                self.state = match early {
+                    true => State::Abandoned {
+                        until: now + self.timers.patience(),
+                        cancelled: false,
+                    },
+                    false => State::Over,
+                };
             }
+            State::Abandoned { until, .. } if *until <= now => self.state = State::Over,
             State::Calling {
                 resend: Some((at, interval)),
                 ..
@@ -175,6 +206,7 @@ impl ClientInvite {
                 Some((*timer_b, "timer B")),
             ),
             State::Proceeding { until } => Some((*until, "ring limit")),
+            State::Abandoned { until, .. } => Some((*until, "late answer")),
             State::Completed { timer_d, .. } => Some((*timer_d, "timer D")),
             State::Accepted { timer_m } => Some((*timer_m, "timer M")),
             State::Over => None,

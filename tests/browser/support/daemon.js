@@ -127,6 +127,7 @@ label = { en = "Tier", zh = "等级" }
 name = "carrier"
 servers = [${text(far_end.sip)}]
 caller_id = "+861066666666"
+options_every_s = 0
 ${agents.map(agent).join('')}${agents.map(campaign).join('')}`;
 }
 
