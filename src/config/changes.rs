@@ -260,10 +260,7 @@ mod tests {
             told,
             [
                 "~ [sip]: listen [\"0.0.0.0:5060\"] → [\"127.0.27.1:5061\"] (restart)",
-<<<<<<< HEAD
                 // TCP follows where nothing else is said.
-=======
->>>>>>> trunk
                 "~ [sip]: tcp_listen [\"0.0.0.0:5060\"] → [\"127.0.27.1:5061\"] (restart)",
                 "~ trunk a: max_calls 30 → 5",
                 "~ trunk a: password (another one)",
