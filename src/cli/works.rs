@@ -19,6 +19,7 @@ use crate::engine::handle::Handle;
 use crate::engine::resolved::{
     AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, Text, Trunk,
 };
+use crate::engine::srtp::KeySource;
 use crate::engine::start::Start;
 use crate::engine::tap::Tap;
 use crate::engine::ways::Ways;
@@ -197,6 +198,7 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
         plan: config.plan(),
         permit: config.routing.permit.clone(),
         phones: config.phones.iter().map(guard::phone).collect(),
+        keys: KeySource::default(),
         agents: agents.collect(),
         campaigns: campaigns.collect(),
         fraud: guard::fraud(config),
@@ -221,6 +223,12 @@ fn trunks(trunks: &[TrunkConfig]) -> BTreeMap<TrunkId, Trunk> {
                 down_after: u8::try_from(trunk.down_after).unwrap_or(u8::MAX),
                 failover: trunk.failover(),
             },
+            transport: trunk.secure.transport.sip(),
+            certificate_name: Some(trunk.secure.certificate_name.clone())
+                .filter(|name| !name.is_empty()),
+            srtp: trunk.secure.srtp.policy(),
+            srtp_over_plain: trunk.secure.srtp_over_plain,
+            verstat: trunk.secure.verstat,
             domain: trunk.domain.clone(),
             number: trunk.number_format.rule(),
             identity: trunk.identity(),

@@ -1,7 +1,7 @@
 //! `[[agent]]` and `[[phone]]`: who signs in, and the desk phones that register.
 
 use super::written::{Found, Section, Wrong, did_you_mean};
-use super::{CampaignConfig, Secret, unique};
+use super::{CampaignConfig, Secret, SrtpConfig, unique};
 use serde::Serialize;
 
 /// Phones that one `users` may name.
@@ -42,6 +42,9 @@ pub struct PhoneConfig {
     pub ha1_md5: Option<Secret>,
     /// What it is challenged with, first choice first.
     pub algorithms: Vec<DigestAlgorithm>,
+    pub srtp: SrtpConfig,
+    /// Keys may be sent where anybody on the way can read them.
+    pub srtp_over_plain: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -102,6 +105,8 @@ pub(super) fn read_phones(root: &Section<'_>) -> Vec<PhoneConfig> {
             }
         };
         let algorithms = algorithms(&section);
+        let srtp = SrtpConfig::read(&section, SrtpConfig::Accept);
+        let srtp_over_plain = section.flag("srtp_over_plain", false);
         section.done();
         let phone = move |user: String| PhoneConfig {
             user,
@@ -109,6 +114,8 @@ pub(super) fn read_phones(root: &Section<'_>) -> Vec<PhoneConfig> {
             ha1_sha256: ha1_sha256.clone(),
             ha1_md5: ha1_md5.clone(),
             algorithms: algorithms.clone(),
+            srtp,
+            srtp_over_plain,
         };
         named.into_iter().map(phone).collect::<Vec<_>>()
     };

@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::card::Card;
 use super::switch::Switch;
 use crate::agent::state::State;
+use crate::id::TrunkId;
 use crate::now::Now;
-use crate::sip::{DialogIdentity, InvitePlan, Orphan};
+use crate::sip::{DialogIdentity, InvitePlan, Orphan, Transport};
 use crate::store::fact::{OrphanPhase, Recovered, Reservation};
 
 /// An agent whose call a restart has cut off gets at least this long to say what happened.
@@ -26,7 +27,7 @@ impl Switch {
             };
             match known {
                 Some(far_leg) => {
-                    let far_leg = self.reconnected(far_leg);
+                    let far_leg = self.reconnected(far_leg, &orphan.trunk);
                     self.sip.end_orphan(now, far_leg);
                 }
                 None => {
@@ -57,13 +58,15 @@ impl Switch {
     }
 
     /// The earlier process took its connections with it.
-    fn reconnected(&mut self, mut far_leg: Orphan) -> Orphan {
+    fn reconnected(&mut self, mut far_leg: Orphan, trunk: &str) -> Orphan {
         let flow = match &mut far_leg {
             Orphan::Unanswered(plan) => &mut plan.flow,
             Orphan::Answered(dialog) => &mut dialog.flow,
         };
         if flow.transport.is_stream() {
-            *flow = self.connection(flow.transport, flow.remote, None);
+            let name = self.certificate_name(&TrunkId::new(trunk), flow.remote);
+            let name = name.filter(|_| flow.transport == Transport::Tls);
+            *flow = self.connection(flow.transport, flow.remote, name.as_deref());
         }
         far_leg
     }

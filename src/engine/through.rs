@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::srtp::Encrypted;
 use super::switch::Switch;
 use super::trunk_call::{Way, Ways};
 use crate::id::{CallId, LegId};
@@ -25,8 +26,8 @@ use crate::now::{Now, UtcMs};
 use crate::route::{Source, Step};
 use crate::sdp::negotiate::Negotiation;
 use crate::sip::{Flow, Party, Reason, SessionId, SipEvent};
-use crate::trunk::Failure;
 use crate::trunk::fraud::Ticket;
+use crate::trunk::{Failure, Verstat};
 
 pub(super) use arrive::Arrived;
 
@@ -62,6 +63,8 @@ struct Through {
     /// As it is passed on.
     number: String,
     from: Party,
+    /// What his carrier says of his number.
+    verstat: Verstat,
     /// What of the caller's INVITE goes on, and how far it may still go.
     headers: Vec<(String, String)>,
     hops: u32,
@@ -175,7 +178,7 @@ impl Throughs {
     }
 
     /// For people: no number, no name.
-    pub(super) fn snapshot(&self) -> Value {
+    pub(super) fn snapshot(&self, encrypted: &Encrypted) -> Value {
         let calls = self.calls.values().map(|call| {
             json!({
                 "id": call.id.to_string(),
@@ -184,6 +187,11 @@ impl Throughs {
                 "state": call.state(),
                 "started_ms": call.since.0,
                 "recording": call.recording.is_some(),
+                "verstat": call.verstat.name(),
+                "secured": {
+                    "caller": encrypted.of(call.caller.leg),
+                    "callee": call.callee().is_some_and(|side| encrypted.of(side.leg)),
+                },
             })
         });
         json!({

@@ -101,6 +101,7 @@ impl Switch {
                     Ask::Resolve(place) => self.emit(Output::Resolve {
                         trunk: id.clone(),
                         place,
+                        transport: self.trunk_transport(&id),
                     }),
                     Ask::Ping(server) => self.ping_server(now, &id, server),
                 }
@@ -113,7 +114,7 @@ impl Switch {
     }
 
     fn ping_server(&mut self, now: Now, id: &TrunkId, server: SocketAddr) {
-        let flow = self.udp_flow(server);
+        let flow = self.trunk_flow(id, server);
         let Some(trunk) = self.config.trunks.get(id) else {
             return;
         };
@@ -239,6 +240,7 @@ impl Switch {
                 json!({
                     "id": id.as_str(),
                     "state": if carrier.is_up() { "up" } else { "down" },
+                    "transport": self.trunk_transport(id).name(),
                     "servers": servers,
                     "calls": carrier.calls(),
                     "calls_max": carrier.terms().calls_max,

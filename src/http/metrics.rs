@@ -272,6 +272,10 @@ fn help(name: &str) -> &'static str {
         "seats_lost" => "Seats whose link broke.",
         "writes_failed" => "Writes the store refused.",
         "orphans" => "Far legs of an earlier process that were ended.",
+        "srtp_legs" => "Legs toward trunks and phones whose voice was encrypted (SDES).",
+        "srtp_refused" => {
+            "Calls and changes refused because one side wanted SRTP and the other not."
+        }
         "results" => "Ended calls by result.",
         "trunk_up" => "Whether the trunk takes calls.",
         "trunk_calls" => "Calls that are up on the trunk.",

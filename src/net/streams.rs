@@ -22,6 +22,9 @@ use crate::sip::{Broken, Flow, Transport};
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 /// The kernel asks a silent peer whether it lives after this.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// What a connection of ours has sent and the peer's kernel has not taken for so long makes it a
+/// dead one: the next message opens another.
+const DEAD_AFTER: Duration = Duration::from_secs(4);
 
 /// What happened on a connection. `life` tells apart those that had the same flow one after
 /// another.
@@ -262,6 +265,7 @@ impl Line {
     ) -> io::Result<Connected> {
         let stream = TcpStream::connect(self.flow.remote).await?;
         settle_in(&stream);
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(DEAD_AFTER));
         if self.flow.transport != Transport::Tls {
             return Ok(Connected::Plain(stream, queue));
         }

@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::judge::Judge;
 
 /// A certificate chain and its key, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,13 @@ pub struct ServerTls(TlsAcceptor);
 
 /// The side that connects.
 #[derive(Clone)]
-pub struct Toward(Option<TlsConnector>);
+pub struct Toward(Option<Arc<Client>>);
+
+struct Client {
+    config: ClientConfig,
+    /// `None`: whoever answers is believed.
+    roots: Option<Arc<RootCertStore>>,
+}
 
 impl ServerTls {
     /// Errors name the file.
@@ -92,13 +99,15 @@ impl Toward {
         let builder = ClientConfig::builder_with_provider(ring())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
-        let builder = match verify {
+        let roots = match verify {
             Verify::Nobody => return Ok(Toward(None)),
-            Verify::By { ca } => builder.with_root_certificates(roots(ca)?),
-            Verify::Off => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Believe(ring()))),
+            Verify::By { ca } => Some(Arc::new(roots(ca)?)),
+            Verify::Off => None,
         };
+        // Each connection brings its own judge, who knows whom we call.
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Judge::believing(ring()));
         let config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -108,26 +117,33 @@ impl Toward {
                     .map_err(|error| wrong(&identity.certificate, &error))?
             }
         };
-        Ok(Toward(Some(TlsConnector::from(Arc::new(config)))))
+        Ok(Toward(Some(Arc::new(Client { config, roots }))))
     }
 
-    /// The certificate must be good for `name`, or for the address when there is none.
+    /// The certificate must be for the SIP domain `name`, or for the address when there is none.
     pub(super) async fn connect(
         &self,
         stream: TcpStream,
         remote: SocketAddr,
         name: Option<&str>,
     ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let Some(connector) = &self.0 else {
+        let Some(client) = &self.0 else {
             let what = "no authority to judge certificates by; name one in [sip] ca";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         };
-        let name = match name {
-            Some(name) => ServerName::try_from(name.to_owned())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
-            None => ServerName::IpAddress(remote.ip().to_canonical().into()),
-        };
-        connector.connect(name, stream).await
+        let address = remote.ip().to_canonical();
+        let wanted = name.map_or_else(|| address.to_string(), str::to_owned);
+        // What cannot be asked for by SNI, such as a wildcard, can still be what is shown.
+        let asked = ServerName::try_from(wanted.clone());
+        let asked = asked.unwrap_or(ServerName::IpAddress(address.into()));
+        let mut config = client.config.clone();
+        if let Some(roots) = client.roots.clone() {
+            let judge = Judge::of(wanted, roots, ring());
+            config.dangerous().set_certificate_verifier(judge);
+        }
+        TlsConnector::from(Arc::new(config))
+            .connect(asked, stream)
+            .await
     }
 }
 
@@ -165,46 +181,4 @@ fn wrong(file: &Path, why: &dyn std::fmt::Display) -> io::Error {
 
 fn ring() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// `verify = "off"`: any certificate will do. Its key is still proved, so that nobody can read
-/// along; only who it belongs to is not known.
-#[derive(Debug)]
-struct Believe(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Believe {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

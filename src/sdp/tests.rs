@@ -275,7 +275,7 @@ fn bodies_are_read_as_carriers_write_them() {
 }
 
 fn key(suite: Suite, fill: u8) -> Key {
-    Key::new(suite, vec![fill; suite.key_bytes()]).expect("the suite's length")
+    Key::new(suite, &vec![fill; suite.key_bytes()]).expect("the suite's length")
 }
 
 fn secure(fill: u8) -> Security {
@@ -315,7 +315,8 @@ fn security_is_a_matter_of_policy() {
     let refusal = strict.answer(&plain, Direction::SendRecv);
     assert_eq!(refusal.expect_err("plain").status(), 488);
     strict.offer(Direction::SendRecv);
-    assert_eq!(strict.read_answer(&plain), Err(Refusal::NoCrypto));
+    assert_eq!(strict.read_answer(&plain), Err(Refusal::NotEncrypted));
+    assert!(strict.refused().is_some_and(Refusal::is_for_srtp));
     let unknown = "m=audio 4000 RTP/SAVP 0\r\na=crypto:1 F8_128_HMAC_SHA1_80 inline:AAAA";
     let refusal = strict.answer(&body("203.0.113.1", unknown), Direction::SendRecv);
     assert_eq!(refusal.expect_err("no suite of ours"), Refusal::NoCrypto);

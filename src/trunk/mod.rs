@@ -12,6 +12,7 @@ mod limit;
 mod number;
 mod policy;
 mod target;
+mod verstat;
 
 pub use block::Block;
 pub use carrier::{Ask, Carrier, Counters, Full, Server, Slot, Terms};
@@ -21,3 +22,4 @@ pub use limit::Bucket;
 pub use number::NumberRule;
 pub use policy::{Failover, Failure, Next, Srtp, Statuses};
 pub use target::{Answer, Place, Target, order};
+pub use verstat::{Verstat, signed, verstat};

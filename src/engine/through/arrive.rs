@@ -5,6 +5,7 @@ use rand::RngExt as _;
 use super::passed::{hops, passed};
 use super::{Phase, Side, Through};
 use crate::engine::media_worker::MediaCommand;
+use crate::engine::srtp::Whose;
 use crate::engine::switch::{LegOf, SessionOf, Switch};
 use crate::id::{AgentId, CallId};
 use crate::now::Now;
@@ -12,9 +13,13 @@ use crate::route::{Outcome, Question, Routed, Source};
 use crate::sdp::negotiate::{Agreed, Local, Negotiation};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{Body, Flow, Headers, Party, SessionId, Target, Transport};
+use crate::trunk::{self, Verstat};
 
 /// Seconds a caller is asked to wait when there is no room.
 pub(super) const RETRY_AFTER_S: u32 = 5;
+
+/// What a caller is told whose offer cannot be taken.
+type Refused = (u16, Vec<(String, String)>);
 
 /// An INVITE that asks for a way.
 pub(in crate::engine) struct Arrived {
@@ -54,12 +59,12 @@ impl Switch {
             let wait = vec![("Retry-After".to_owned(), RETRY_AFTER_S.to_string())];
             return self.sip.reject(now, session, 503, None, wait);
         };
-        match self.caller_side(&arrived, port) {
+        match self.caller_side(&arrived, &question.source, port) {
             Ok((side, answer)) => self.through_begins(now, arrived, question, routed, side, answer),
-            Err(status) => {
+            Err((status, headers)) => {
                 self.ports.release(port, now.instant);
                 self.through.counters.refused += 1;
-                self.sip.reject(now, session, status, None, vec![]);
+                self.sip.reject(now, session, status, None, headers);
             }
         }
     }
@@ -68,17 +73,24 @@ impl Switch {
     fn caller_side(
         &mut self,
         arrived: &Arrived,
+        source: &Source,
         port: u16,
-    ) -> Result<(Side, Option<(String, Agreed)>), u16> {
+    ) -> Result<(Side, Option<(String, Agreed)>), Refused> {
         let offer = match &arrived.body {
-            Some(body) => Some(std::str::from_utf8(&body.bytes).map_err(|_| 400_u16)?),
+            Some(body) => Some(std::str::from_utf8(&body.bytes).map_err(|_| (400, vec![]))?),
             None => None,
         };
-        let mut sdp = self.negotiation(port, by_their_order(offer));
+        let whose = match source {
+            Source::Trunk(id) => Whose::Trunk(id),
+            Source::Phone(user) => Whose::Phone(user),
+            Source::Agent(_) | Source::Address(_) => Whose::Other,
+        };
+        let sdp = self.negotiation(port, by_their_order(offer));
+        let mut sdp = self.secured(sdp, whose, arrived.flow.transport);
         let answer = offer
             .map(|offer| sdp.answer(offer, Direction::SendRecv))
             .transpose()
-            .map_err(|refusal| refusal.status())?;
+            .map_err(|refusal| (refusal.status(), self.srtp_warning(&refusal)))?;
         let side = Side {
             session: arrived.session,
             leg: self.new_leg(None),
@@ -122,6 +134,7 @@ impl Switch {
         self.through.counters.routed += 1;
         let call = Through {
             id,
+            verstat: self.verstat_of(&arrived.headers, &question.source),
             headers: passed(&arrived.headers, &question.source),
             hops: hops(&arrived.headers),
             source: question.source,
@@ -148,6 +161,15 @@ impl Switch {
         };
         self.through.calls.insert(id, call);
         self.through_next_step(now, id);
+    }
+
+    /// What a trunk we believe says of its caller's number.
+    fn verstat_of(&self, headers: &Headers, source: &Source) -> Verstat {
+        let Source::Trunk(id) = source else {
+            return Verstat::Unknown;
+        };
+        let believed = self.config.trunks.get(id).is_some_and(|it| it.verstat);
+        trunk::verstat(headers, believed)
     }
 
     /// Who calls, by what proved him.

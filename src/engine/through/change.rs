@@ -33,6 +33,8 @@ impl Switch {
         let offer = std::str::from_utf8(&body.bytes).ok();
         let answer = offer.and_then(|offer| side.sdp.answer(offer, Direction::SendRecv).ok());
         let Some((answer, agreed)) = answer else {
+            let refusal = side.sdp.refused().cloned();
+            self.note_sdp_refusal(refusal.as_ref());
             return self.sip.refuse_reoffer(now, session, 488);
         };
         self.aim(leg, &agreed);
@@ -59,6 +61,8 @@ impl Switch {
         let before = side.sdp.agreed().map(|agreed| agreed.direction);
         let leg = side.leg;
         let Some(agreed) = read_answer(&mut side.sdp, &body) else {
+            let refusal = side.sdp.refused().cloned();
+            self.note_sdp_refusal(refusal.as_ref());
             return self.through_dismiss(now, id, 488, "No codec in common");
         };
         self.aim(leg, &agreed);

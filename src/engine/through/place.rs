@@ -7,6 +7,7 @@ use super::passed::{Trust, escaped, from, outgoing};
 use super::{Fork, Phase, Refusal, Side};
 use crate::dialer::campaign::Route;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
+use crate::engine::srtp::Whose;
 use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::engine::trunk_call::{Way, Ways};
 use crate::id::CallId;
@@ -30,6 +31,8 @@ struct Placement {
     to: NameAddr,
     flow: Flow,
     trust: Trust,
+    /// Whose contact it is.
+    phone: Option<String>,
     way: Option<Way>,
     credentials: Option<Credentials>,
     /// Timer B, when it is not the usual one.
@@ -152,8 +155,9 @@ impl Switch {
             request_uri: called,
             route: Vec::new(),
             from: identity.from,
-            flow: self.udp_flow(way.server),
+            flow: self.trunk_flow(&way.trunk, way.server),
             trust: Trust::Trusted,
+            phone: None,
             way: Some(way.clone()),
             credentials: trunk.credentials,
             answer_timeout: Some(ways.patience(now, trunk.invite_timeout)),
@@ -213,6 +217,7 @@ impl Switch {
                 to: NameAddr::new(None, &called),
                 flow: way.flow,
                 trust: Trust::Untrusted,
+                phone: Some(user.to_owned()),
                 way: None,
                 credentials: None,
                 answer_timeout: None,
@@ -247,6 +252,7 @@ impl Switch {
                 ..self.config.trunk_flow
             },
             trust: Trust::Trusted,
+            phone: None,
             way: None,
             credentials: None,
             answer_timeout: None,
@@ -255,6 +261,15 @@ impl Switch {
     }
 
     fn through_place(&mut self, now: Now, id: CallId, placement: Placement) -> bool {
+        let whose = match (&placement.way, &placement.phone) {
+            (Some(way), _) => Whose::Trunk(&way.trunk),
+            (None, Some(user)) => Whose::Phone(user),
+            (None, None) => Whose::Other,
+        };
+        let Some(security) = self.security(whose, placement.flow.transport) else {
+            self.note_refusal(id, Refusal::ours(488));
+            return false;
+        };
         let Some(port) = self.ports.allocate(now.instant) else {
             self.note_refusal(id, Refusal::ours(503));
             return false;
@@ -274,7 +289,7 @@ impl Switch {
         let headers = outgoing(&call.headers, call.hops, placement.trust);
         let beside = call.caller.leg;
         let leg = self.new_leg(Some(beside));
-        let mut sdp = self.negotiation(port, codecs);
+        let mut sdp = self.negotiation(port, codecs).with_security(security);
         let offer = sdp_body(sdp.offer(Direction::SendRecv));
         let Placement {
             request_uri,
