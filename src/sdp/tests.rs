@@ -79,6 +79,7 @@ fn an_answer_settles_codec_address_events_and_ptime() {
         telephone_event: Some(101),
         direction: Direction::SendRecv,
         ptime_ms: 30,
+        secured: None,
     };
     assert_eq!(agreed, expected);
     assert_eq!(negotiation.agreed(), Some(&expected));
@@ -232,7 +233,7 @@ fn what_cannot_be_agreed_is_refused_with_a_reason() {
         &body("203.0.113.1", "m=audio 4000 RTP/SAVP 0"),
         Direction::SendRecv,
     );
-    assert_eq!(secure.expect_err("no SDES here"), Refusal::NoAudio);
+    assert_eq!(secure.expect_err("no SDES here"), Refusal::Encrypted);
 }
 
 #[test]
