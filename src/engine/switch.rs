@@ -11,6 +11,7 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::bindings::Unsaved;
 use super::call::Call;
 use super::connections::{Connections, is_connection};
 use super::desk::Desk;
@@ -170,6 +171,7 @@ pub struct Switch {
     next_leg: u64,
     workers: u64,
     pub(super) trunks: Trunks,
+    pub(super) unsaved: Unsaved,
     pub(super) flood: Option<Arc<Flood>>,
     pub(super) fraud: Fraud,
     pub(super) fraud_refused: u64,
@@ -233,6 +235,7 @@ impl Switch {
             next_leg: 1,
             workers: workers.max(1) as u64,
             trunks,
+            unsaved: Unsaved::default(),
             flood: None,
             fraud: Fraud::new(config.fraud.clone()),
             fraud_refused: 0,
@@ -361,10 +364,15 @@ impl Switch {
             SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
             SipEvent::Security(note) => security::log(note),
             SipEvent::Registered {
-                flow, expires_s, ..
+                aor,
+                flow,
+                expires_s,
+                ..
             } => {
                 tracing::info!(from = %flow.remote, expires_s, "a phone registered");
+                self.binding_changed(now, aor);
             }
+            SipEvent::Unregistered { aor, .. } => self.binding_changed(now, aor),
             _ => {}
         }
         let Some(session) = session_of(&event) else {

@@ -10,6 +10,7 @@ use foredial::engine::resolved::EngineConfig;
 use foredial::engine::{Input, Output, Switch};
 use foredial::now::{Now, UtcMs};
 use foredial::sip::{Flow, Transport};
+use foredial::store::Command;
 use sha2::{Digest, Sha256};
 
 use super::world::SWITCH;
@@ -20,6 +21,8 @@ pub struct Wire {
     pub now: Now,
     pub switch: Switch,
     pub media: Vec<MediaCommand>,
+    /// What the store was told; answers are the test's.
+    pub written: Vec<(u64, Command)>,
     boxes: HashMap<SocketAddr, VecDeque<Letter>>,
     next: u32,
 }
@@ -106,6 +109,7 @@ impl Wire {
             now,
             switch: Switch::new(now, config, 1),
             media: Vec::new(),
+            written: Vec::new(),
             boxes: HashMap::new(),
             next: 0,
         }
@@ -144,6 +148,7 @@ impl Wire {
                     }
                 }
                 Output::Media(command) => self.media.push(command),
+                Output::Store { id, command } => self.written.push((id, command)),
                 _ => {}
             }
         }
