@@ -13,6 +13,7 @@ use rand::rngs::SysRng;
 use super::switch::Switch;
 use crate::id::{LegId, TrunkId};
 use crate::peer;
+use crate::route::Source;
 use crate::sdp::crypto::KEY_BYTES_MAX;
 use crate::sdp::{Agreed, Key, Negotiation, Refusal, Secured, Security, Suite};
 use crate::sip::Transport;
@@ -79,6 +80,16 @@ pub(super) enum Whose<'a> {
     Phone(&'a str),
     /// A permitted address or a configured peer.
     Other,
+}
+
+impl Whose<'_> {
+    pub fn of(source: &Source) -> Whose<'_> {
+        match source {
+            Source::Trunk(id) => Whose::Trunk(id),
+            Source::Phone(user) => Whose::Phone(user),
+            Source::Agent(_) | Source::Address(_) => Whose::Other,
+        }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -11,6 +11,7 @@ use foredial::engine::{Input, Output, Switch};
 use foredial::net::ACCEPTED_FIRST;
 use foredial::now::{Now, UtcMs};
 use foredial::sip::{Flow, Transport};
+use foredial::store::Command;
 use sha2::{Digest, Sha256};
 
 use super::world::SWITCH;
@@ -25,6 +26,8 @@ pub struct Wire {
     pub connects: Vec<(Flow, Option<String>)>,
     /// Who speaks TLS to the switch.
     pub over_tls: Vec<SocketAddr>,
+    /// What the store was told; answers are the test's.
+    pub written: Vec<(u64, Command)>,
     boxes: HashMap<SocketAddr, VecDeque<Letter>>,
     next: u32,
 }
@@ -113,6 +116,7 @@ impl Wire {
             media: Vec::new(),
             connects: Vec::new(),
             over_tls: Vec::new(),
+            written: Vec::new(),
             boxes: HashMap::new(),
             next: 0,
         }
@@ -171,6 +175,7 @@ impl Wire {
                     self.connects.retain(|(known, _)| known.id != flow.id);
                     self.connects.push((flow, server_name));
                 }
+                Output::Store { id, command } => self.written.push((id, command)),
                 _ => {}
             }
         }
@@ -243,14 +248,20 @@ impl Wire {
     }
 
     /// An INVITE of a phone's user, who proves himself when he is asked to.
-    pub fn invite_by(
+    pub fn invite_by(&mut self, who: (&str, &str), at: SocketAddr, to: &str, sdp: &str) -> Made {
+        self.invite_by_with(who, at, to, "", sdp)
+    }
+
+    /// The same with headers of his own.
+    pub fn invite_by_with(
         &mut self,
         (user, password): (&str, &str),
         at: SocketAddr,
         to: &str,
+        headers: &str,
         sdp: &str,
     ) -> Made {
-        let made = self.invite(at, to, "", sdp);
+        let made = self.invite(at, to, headers, sdp);
         let challenge = self.read(at, "SIP/2.0 401").header("WWW-Authenticate");
         let uri = format!("sip:{to}@{SWITCH}");
         let authorization = digest(&challenge, user, password, "INVITE", &uri);
@@ -261,7 +272,7 @@ impl Wire {
         };
         let head = made.request("INVITE", made.cseq, &made.branch, "");
         let text = format!(
-            "{head}{HOPS}Authorization: {authorization}\r\n{}",
+            "{head}{HOPS}{headers}Authorization: {authorization}\r\n{}",
             content(sdp)
         );
         self.send(at, &text);

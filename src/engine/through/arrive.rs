@@ -7,7 +7,7 @@ use super::{Phase, Side, Through};
 use crate::engine::media_worker::MediaCommand;
 use crate::engine::srtp::Whose;
 use crate::engine::switch::{LegOf, SessionOf, Switch};
-use crate::id::{AgentId, CallId};
+use crate::id::{AgentId, CallId, LegId};
 use crate::now::Now;
 use crate::route::{Outcome, Question, Routed, Source};
 use crate::sdp::negotiate::{Agreed, Local, Negotiation};
@@ -59,7 +59,7 @@ impl Switch {
             let wait = vec![("Retry-After".to_owned(), RETRY_AFTER_S.to_string())];
             return self.sip.reject(now, session, 503, None, wait);
         };
-        match self.caller_side(&arrived, &question.source, port) {
+        match self.caller_side(&arrived, &question.source, port, None) {
             Ok((side, answer)) => self.through_begins(now, arrived, question, routed, side, answer),
             Err((status, headers)) => {
                 self.ports.release(port, now.instant);
@@ -70,32 +70,35 @@ impl Switch {
     }
 
     /// Our end toward the caller, with the answer to his offer if he made one.
-    fn caller_side(
+    pub(super) fn caller_side(
         &mut self,
         arrived: &Arrived,
-        source: &Source,
+        who: &Source,
         port: u16,
+        beside: Option<LegId>,
     ) -> Result<(Side, Option<(String, Agreed)>), Refused> {
         let offer = match &arrived.body {
             Some(body) => Some(std::str::from_utf8(&body.bytes).map_err(|_| (400, vec![]))?),
             None => None,
         };
-        let whose = match source {
-            Source::Trunk(id) => Whose::Trunk(id),
-            Source::Phone(user) => Whose::Phone(user),
-            Source::Agent(_) | Source::Address(_) => Whose::Other,
-        };
         let sdp = self.negotiation(port, by_their_order(offer));
-        let mut sdp = self.secured(sdp, whose, arrived.flow.transport);
+        let mut sdp = self.secured(sdp, Whose::of(who), arrived.flow.transport);
         let answer = offer
             .map(|offer| sdp.answer(offer, Direction::SendRecv))
             .transpose()
             .map_err(|refusal| (refusal.status(), self.srtp_warning(&refusal)))?;
         let side = Side {
             session: arrived.session,
-            leg: self.new_leg(None),
+            leg: self.new_leg(beside),
             port,
             sdp,
+            flow: arrived.flow,
+            who: who.clone(),
+            party: arrived.from.clone(),
+            headers: passed(&arrived.headers, who),
+            way: None,
+            own: Direction::SendRecv,
+            told: Direction::SendRecv,
         };
         Ok((side, answer))
     }
@@ -135,16 +138,17 @@ impl Switch {
         let call = Through {
             id,
             verstat: self.verstat_of(&arrived.headers, &question.source),
-            headers: passed(&arrived.headers, &question.source),
             hops: hops(&arrived.headers),
             source: question.source,
-            flow: arrived.flow,
             leave: None,
+            leaves: Vec::new(),
             answered: None,
+            until: None,
             rule: routed.rule,
             number: routed.number,
-            from: arrived.from,
+            referred_by: None,
             caller,
+            mirrored: false,
             answer: answer.map(|(body, _)| body),
             phase: Phase::Calling,
             forks: Vec::new(),
@@ -173,7 +177,7 @@ impl Switch {
     }
 
     /// Who calls, by what proved him.
-    fn source_of(&self, flow: &Flow, user: Option<&str>) -> Source {
+    pub(super) fn source_of(&self, flow: &Flow, user: Option<&str>) -> Source {
         let page = matches!(flow.transport, Transport::Ws | Transport::Wss);
         if let Some(user) = user {
             let agent = AgentId::new(user);
@@ -190,7 +194,7 @@ impl Switch {
 }
 
 /// The number in a Request-URI, without the parameters of a telephone number (RFC 3966 §3).
-fn number_of(request_uri: &str) -> String {
+pub(super) fn number_of(request_uri: &str) -> String {
     let user = Target::parse(request_uri)
         .ok()
         .and_then(|target| target.user_text());

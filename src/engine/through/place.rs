@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::passed::{Trust, escaped, from, outgoing};
-use super::{Fork, Phase, Refusal, Side};
+use super::{Fork, Leave, Phase, Refusal, Side};
 use crate::dialer::campaign::Route;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
 use crate::engine::srtp::Whose;
@@ -14,7 +14,7 @@ use crate::id::CallId;
 use crate::now::Now;
 use crate::route::{Outward, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
-use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Reason, Uri};
+use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Party, Reason, Uri};
 use crate::trunk::fraud::Verdict;
 
 /// How long a busy tone is played before the call is refused.
@@ -31,8 +31,8 @@ struct Placement {
     to: NameAddr,
     flow: Flow,
     trust: Trust,
-    /// Whose contact it is.
-    phone: Option<String>,
+    who: Source,
+    party: Party,
     way: Option<Way>,
     credentials: Option<Credentials>,
     /// Timer B, when it is not the usual one.
@@ -46,7 +46,7 @@ impl Switch {
             let Some(call) = self.through.call(id) else {
                 return;
             };
-            if !matches!(call.phase, Phase::Calling) {
+            if !call.is_calling() {
                 return;
             }
             let ring = Duration::from_millis(call.ring_ms);
@@ -157,7 +157,8 @@ impl Switch {
             from: identity.from,
             flow: self.trunk_flow(&way.trunk, way.server),
             trust: Trust::Trusted,
-            phone: None,
+            who: Source::Trunk(way.trunk.clone()),
+            party: self.through_called(id),
             way: Some(way.clone()),
             credentials: trunk.credentials,
             answer_timeout: Some(ways.patience(now, trunk.invite_timeout)),
@@ -170,20 +171,24 @@ impl Switch {
         let Some(call) = self.through.call(id) else {
             return false;
         };
-        let Source::Phone(user) = &call.source else {
+        let (Source::Phone(user), flow) = call.asks() else {
             return true;
         };
         if call.emergency || call.leave.is_some() {
             return true;
         }
-        let (user, flow, number) = (user.clone(), call.flow, call.number.clone());
+        let (user, flow, number) = (user.clone(), *flow, call.number.clone());
         let verdict = self.may_call_outside(now, &user, &flow, &number);
         let Some(call) = self.through.call(id) else {
             return false;
         };
         match verdict {
             Verdict::Allowed { ticket, longest } => {
-                call.leave = Some((ticket, longest));
+                call.leave = Some(Leave {
+                    ticket,
+                    longest,
+                    since: None,
+                });
                 true
             }
             Verdict::Refused(_) => {
@@ -213,11 +218,20 @@ impl Switch {
             let placement = Placement {
                 request_uri: way.request_uri,
                 route: way.route,
-                from: from(&call.from, &call.headers, &host, Trust::Untrusted),
+                from: from(
+                    &call.caller.party,
+                    &call.caller.headers,
+                    &host,
+                    Trust::Untrusted,
+                ),
                 to: NameAddr::new(None, &called),
                 flow: way.flow,
                 trust: Trust::Untrusted,
-                phone: Some(user.to_owned()),
+                who: Source::Phone(user.to_owned()),
+                party: Party {
+                    user: user.to_owned(),
+                    ..Party::default()
+                },
                 way: None,
                 credentials: None,
                 answer_timeout: None,
@@ -246,13 +260,19 @@ impl Switch {
             to: NameAddr::new(None, &called),
             request_uri: called,
             route: Vec::new(),
-            from: from(&call.from, &call.headers, &host, Trust::Trusted),
+            from: from(
+                &call.caller.party,
+                &call.caller.headers,
+                &host,
+                Trust::Trusted,
+            ),
             flow: Flow {
                 remote,
                 ..self.config.trunk_flow
             },
             trust: Trust::Trusted,
-            phone: None,
+            who: Source::Address(remote.ip().to_canonical()),
+            party: self.through_called(id),
             way: None,
             credentials: None,
             answer_timeout: None,
@@ -261,11 +281,7 @@ impl Switch {
     }
 
     fn through_place(&mut self, now: Now, id: CallId, placement: Placement) -> bool {
-        let whose = match (&placement.way, &placement.phone) {
-            (Some(way), _) => Whose::Trunk(&way.trunk),
-            (None, Some(user)) => Whose::Phone(user),
-            (None, None) => Whose::Other,
-        };
+        let whose = Whose::of(&placement.who);
         let Some(security) = self.security(whose, placement.flow.transport) else {
             self.note_refusal(id, Refusal::ours(488));
             return false;
@@ -286,7 +302,11 @@ impl Switch {
         if let Some(trunk) = trunk.and_then(|trunk| self.config.trunks.get(trunk)) {
             codecs.retain(|codec| trunk.codecs.contains(codec));
         }
-        let headers = outgoing(&call.headers, call.hops, placement.trust);
+        let mut headers = outgoing(&call.caller.headers, call.hops, placement.trust);
+        // Carriers are told of nobody's transfers.
+        if let Some(by) = call.referred_by.clone().filter(|_| trunk.is_none()) {
+            headers.push(("Referred-By".to_owned(), by));
+        }
         let beside = call.caller.leg;
         let leg = self.new_leg(Some(beside));
         let mut sdp = self.negotiation(port, codecs).with_security(security);
@@ -297,6 +317,8 @@ impl Switch {
             from,
             to,
             flow,
+            who,
+            party,
             way,
             credentials,
             answer_timeout,
@@ -321,21 +343,39 @@ impl Switch {
             leg,
             port,
             sdp,
+            flow,
+            who,
+            party,
+            headers: Vec::new(),
+            way,
+            own: Direction::SendRecv,
+            told: Direction::SendRecv,
         };
         if let Some(call) = self.through.call(id) {
             call.forks.push(Fork {
                 side,
-                way,
                 alerted: false,
             });
         }
         true
     }
 
+    /// The called as others are shown them.
+    fn through_called(&self, id: CallId) -> Party {
+        let number = self.through.calls.get(&id).map(|call| call.number.clone());
+        Party {
+            user: number.unwrap_or_default(),
+            ..Party::default()
+        }
+    }
+
     fn through_play(&mut self, now: Now, id: CallId, tone: Tone) -> bool {
         let Some(call) = self.through.call(id) else {
             return false;
         };
+        if matches!(call.phase, Phase::Referred(_)) {
+            return self.through_refer_to_tone(now, id, tone);
+        }
         let (session, leg) = (call.caller.session, call.caller.leg);
         let early = call.answer.clone().map(sdp_body);
         call.phase = Phase::Playing;
@@ -363,7 +403,7 @@ impl Switch {
     }
 
     /// Our host and port as far ends see them.
-    fn own_host(&self) -> String {
+    pub(super) fn own_host(&self) -> String {
         let advertised = self.config.endpoint.udp_advertised;
         match advertised.ip().is_unspecified() {
             true => self.config.trunk_flow.local.to_string(),
