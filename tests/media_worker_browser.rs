@@ -196,7 +196,7 @@ async fn a_browser_and_a_trunk_speak_and_are_recorded_across_a_reload() {
     worker.send(MediaCommand::AimTrunk {
         leg: CUSTOMER,
         remote: carrier.address,
-        law: Law::A,
+        coding: Coding::G711(Law::A),
         payload_type: 8,
         telephone_event: None,
         send: true,
