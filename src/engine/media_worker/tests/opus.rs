@@ -173,7 +173,8 @@ fn between_two_opus_legs_packets_pass_as_they_are_until_one_is_made_softer() {
     let (mut a, mut b) = (house.speaker(A), house.speaker(B));
     house.bridge();
     std::thread::sleep(FRAME * 3);
-    (a.forget(), b.forget());
+    a.forget();
+    b.forget();
     let silence = [Law::A.silence(); 160];
     let mut packet = [0; PACKET_BYTES_MAX];
     let said = a
@@ -191,7 +192,8 @@ fn between_two_opus_legs_packets_pass_as_they_are_until_one_is_made_softer() {
     assert_eq!(b.phone.heard.iter().filter(same).count(), 5);
     house.worker.send(MediaCommand::Gain { leg: A, db: -12.0 });
     std::thread::sleep(FRAME * 2);
-    (a.forget(), b.forget());
+    a.forget();
+    b.forget();
     speak(&mut [(&mut a, 700.0), (&mut b, 1_100.0)], &mut []);
     let third = b.sound.len() / 3;
     assert_level(&b.sound[third..], 700.0, -24.0, 1.5);
@@ -210,7 +212,8 @@ fn a_digit_lasts_as_long_on_the_other_clock() {
     opus.send(EVENT, &[5, 0x8A, 0x12, 0xC0]);
     phone.send(101, &[7, 0x8A, 0x03, 0x20]);
     std::thread::sleep(FRAME * 3);
-    (opus.listen(), phone.listen());
+    opus.listen();
+    phone.listen();
     let event = |heard: &[RtpPacket], number| -> Vec<u8> {
         let found = heard.iter().find(|packet| packet.payload_type == number);
         found.expect("an event").payload.to_vec()
