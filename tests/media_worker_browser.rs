@@ -9,6 +9,7 @@ use foredial::engine::media_worker::{
 };
 use foredial::engine::recorder::Recorder;
 use foredial::id::{CallId, LegId};
+use foredial::media::coding::Coding;
 use foredial::media::g711::Law;
 use foredial::media::{music, tone};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
