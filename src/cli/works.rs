@@ -42,6 +42,7 @@ impl Works for Daemon {
         for socket in &sip.sockets.udp {
             socket.guard(Arc::clone(&flood));
         }
+        sip.sockets.streams.guard(Arc::clone(&flood));
         let sip_ip = advertised(&config, first.ip());
         let media_ip = config.media.address.unwrap_or(sip_ip);
         let ground = Ground {

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::certificate::Certificate;
 use super::judge::Judge;
 
 /// A certificate chain and its key, as PEM files.
@@ -45,13 +46,13 @@ pub enum Verify {
     Off,
 }
 
-/// The side that is connected to.
+/// The side that is connected to. Clones are one: what is swapped in one is in all.
 #[derive(Clone)]
-pub struct ServerTls(TlsAcceptor);
+pub struct ServerTls(Arc<RwLock<TlsAcceptor>>);
 
-/// The side that connects.
+/// The side that connects. Clones are one.
 #[derive(Clone)]
-pub struct Toward(Option<Arc<Client>>);
+pub struct Toward(Arc<RwLock<Option<Arc<Client>>>>);
 
 struct Client {
     config: ClientConfig,
@@ -82,14 +83,22 @@ impl ServerTls {
         let config = builder
             .with_single_cert(chain, key)
             .map_err(|error| wrong(&identity.certificate, &error))?;
-        Ok(ServerTls(TlsAcceptor::from(Arc::new(config))))
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(ServerTls(Arc::new(RwLock::new(acceptor))))
+    }
+
+    /// Who connects from now on meets the other's certificate and judge.
+    pub fn swap(&self, other: &ServerTls) {
+        let new = held(&other.0);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
     ) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
-        self.0.accept(stream).await
+        let acceptor = held(&self.0);
+        acceptor.accept(stream).await
     }
 }
 
@@ -100,7 +109,7 @@ impl Toward {
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
         let roots = match verify {
-            Verify::Nobody => return Ok(Toward(None)),
+            Verify::Nobody => return Ok(Toward(Arc::default())),
             Verify::By { ca } => Some(Arc::new(roots(ca)?)),
             Verify::Off => None,
         };
@@ -117,7 +126,14 @@ impl Toward {
                     .map_err(|error| wrong(&identity.certificate, &error))?
             }
         };
-        Ok(Toward(Some(Arc::new(Client { config, roots }))))
+        let client = Some(Arc::new(Client { config, roots }));
+        Ok(Toward(Arc::new(RwLock::new(client))))
+    }
+
+    /// Connections opened from now on go by the other's authorities and show its certificate.
+    pub fn swap(&self, other: &Toward) {
+        let new = held(&other.0);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
     /// The certificate must be for the SIP domain `name`, or for the address when there is none.
@@ -127,7 +143,7 @@ impl Toward {
         remote: SocketAddr,
         name: Option<&str>,
     ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let Some(client) = &self.0 else {
+        let Some(client) = held(&self.0) else {
             let what = "no authority to judge certificates by; name one in [sip] ca";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         };
@@ -152,6 +168,20 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|e| wrong(&self.key, &e))?;
         Ok((certificates(&self.certificate)?, key))
     }
+}
+
+/// Nothing in here can panic between two changes.
+fn held<T: Clone>(lock: &RwLock<T>) -> T {
+    lock.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Until when the first certificate of a file holds, in seconds since 1970 UTC. Errors name the
+/// file.
+pub fn not_after_s(file: &Path) -> io::Result<i64> {
+    let chain = certificates(file)?;
+    let first = chain.first().and_then(|der| Certificate::read(der));
+    let unreadable = || wrong(file, &"a certificate that cannot be read");
+    Ok(first.ok_or_else(unreadable)?.not_after_s)
 }
 
 fn roots(file: &Path) -> io::Result<RootCertStore> {
