@@ -9,7 +9,6 @@ use foredial::engine::media_worker::{
 };
 use foredial::engine::recorder::Recorder;
 use foredial::id::{CallId, LegId};
-use foredial::media::coding::Coding;
 use foredial::media::g711::Law;
 use foredial::media::{music, tone};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -197,7 +196,7 @@ async fn a_browser_and_a_trunk_speak_and_are_recorded_across_a_reload() {
     worker.send(MediaCommand::AimTrunk {
         leg: CUSTOMER,
         remote: carrier.address,
-        coding: Coding::G711(Law::A),
+        law: Law::A,
         payload_type: 8,
         telephone_event: None,
         send: true,

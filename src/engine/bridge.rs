@@ -9,7 +9,6 @@ use super::media_worker::{MediaCommand, Source};
 use super::switch::Switch;
 use super::writes::Write;
 use crate::id::{AgentId, AttemptId, CallId, LegId};
-use crate::media::coding::Coding;
 use crate::media::g711::Law;
 use crate::now::{Now, UtcMs};
 use crate::sdp::Codec;
@@ -141,10 +140,9 @@ impl Switch {
         self.media(MediaCommand::AimTrunk {
             leg,
             remote: agreed.remote,
-            coding: match agreed.codec {
-                Codec::Pcmu => Coding::G711(Law::Mu),
-                Codec::Pcma => Coding::G711(Law::A),
-                Codec::Opus => Coding::Opus,
+            law: match agreed.codec {
+                Codec::Pcmu => Law::Mu,
+                Codec::Pcma => Law::A,
             },
             payload_type: agreed.payload_type,
             telephone_event: agreed.telephone_event,

@@ -14,7 +14,7 @@ use crate::route::Plan;
 use crate::sdp::Codec;
 use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret, Transport};
 use crate::trunk::fraud::FraudRules;
-use crate::trunk::{Block, Identity, NumberRule, Place, Srtp, Terms};
+use crate::trunk::{Block, Identity, NumberRule, Place, Redirects, Srtp, Terms};
 
 /// A text in both of the pages' languages.
 pub type Text = dialer::campaign::Label;
@@ -117,6 +117,9 @@ pub struct Trunk {
     /// Offered and accepted, in this order; not empty.
     pub codecs: Vec<Codec>,
     pub credentials: Option<Credentials>,
+    /// E.164; what is called on it where the carrier names only our account.
+    pub own_number: String,
+    pub redirects: Redirects,
     /// Besides its servers: where it may call us from.
     pub allow_from: Vec<Block>,
     /// May have calls transferred by REFER.
@@ -189,6 +192,7 @@ impl Trunk {
                 options_every: None,
                 down_after: 2,
                 failover: Default::default(),
+                register_s: None,
             },
             transport: Transport::Udp,
             certificate_name: None,
@@ -200,6 +204,8 @@ impl Trunk {
             identity: Identity::default(),
             codecs: vec![Codec::Pcma, Codec::Pcmu],
             credentials: None,
+            own_number: String::new(),
+            redirects: Redirects::Refuse,
             allow_from: vec![],
             allow_refer: false,
             invite_timeout: Duration::from_secs(4),

@@ -220,7 +220,7 @@ impl Switch {
         self.note_refusal(id, refusal);
         self.through_release(now, &fork.side);
         if let Some(way) = way
-            && self.through_next_way(now, id, &way, &failure, &phrase)
+            && self.through_next_way(now, id, session, &way, &failure, &phrase)
         {
             return;
         }
@@ -240,6 +240,7 @@ impl Switch {
         &mut self,
         now: Now,
         id: CallId,
+        session: SessionId,
         left: &Way,
         failure: &Failure,
         phrase: &str,
@@ -250,7 +251,10 @@ impl Switch {
             self.leave_way(left);
             return false;
         };
-        let next = self.way_failed(now, left, &mut ways, failure, &words);
+        let mut next = self.way_failed(now, left, &mut ways, failure, &words);
+        if self.through_redirected(now, id, session, left, &mut ways) {
+            next = Next::Server;
+        }
         if let Some(call) = self.through.call(id) {
             call.ways = Some(ways);
         }
