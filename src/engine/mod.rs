@@ -28,6 +28,7 @@ mod tally;
 pub mod tap;
 mod through;
 mod timers;
+mod transfer;
 mod trunk_call;
 mod trunks;
 pub mod ways;

@@ -137,6 +137,7 @@ pub enum Output {
 pub(super) enum SessionOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -145,6 +146,7 @@ pub(super) enum SessionOf {
 pub(super) enum LegOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -192,6 +194,7 @@ pub struct Counters {
     pub writes_failed: u64,
     pub orphans: u64,
     pub calls: Totals,
+    pub transfers: super::transfer::Tally,
 }
 
 impl Switch {
@@ -376,6 +379,7 @@ impl Switch {
         };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Third(call)) => self.third_event(now, call, event),
             Some(SessionOf::Through(call)) => self.through_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
@@ -505,6 +509,8 @@ impl Switch {
                 "writes_failed": self.counters.writes_failed,
                 "orphans": self.counters.orphans,
                 "results": results,
+                "transfers": self.counters.transfers.outcomes,
+                "transfer_targets": self.counters.transfers.kinds,
             },
         })
     }

@@ -13,7 +13,7 @@ use super::switch::{Output, ReplyId, Switch};
 use crate::agent::state::{Reason, State};
 use crate::dialer::gate::Rule;
 use crate::dialer::reservation::ReleaseReason;
-use crate::id::{AgentId, AttemptId, CallId, FenceToken};
+use crate::id::{AgentId, AttemptId, CallId, FenceToken, ThirdId};
 use crate::now::{Now, UtcMs};
 use crate::sip::SessionId;
 use crate::store::fact::{NothingToDial, Reservation};
@@ -45,6 +45,11 @@ pub(super) enum Write {
     /// The next INVITE of an attempt that is on.
     FailOver {
         call: CallId,
+    },
+    /// A third party's leg.
+    Third {
+        call: CallId,
+        third: ThirdId,
     },
     /// A dial with a token that is not on the desk: the store tells whose it is.
     Judge {
@@ -165,6 +170,7 @@ impl Switch {
                 self.originate_again(now, call, &origination);
             }
             (Write::FailOver { call }, _) => self.no_further_way(now, call),
+            (Write::Third { call, third }, fact) => self.third_written(now, call, third, fact),
             (Write::Judge { reply }, fact) => {
                 let result = match fact {
                     Fact::AlreadyBegun { .. } => Ok(()),
@@ -251,6 +257,7 @@ impl Switch {
             }
             Write::Begin { call } => self.dial_refused(now, call, problem()),
             Write::FailOver { call } => self.no_further_way(now, call),
+            Write::Third { call, third } => self.third_refused(now, call, third, problem()),
             // The call goes on; a store that cannot write is an alarm, not a hang-up.
             Write::Answered { session } => self.sip.acknowledge(now, session, None),
             Write::Step | Write::Expire => {}
@@ -449,7 +456,7 @@ impl Switch {
             desk.agent.card_done(now.utc);
         }
         if let Some(call) = call {
-            self.calls.remove(&call);
+            self.forget_call(call);
         }
         self.ask_for_card(now, agent);
     }
@@ -514,8 +521,9 @@ impl Switch {
     fn mark_recording(&mut self, call: CallId, recording: super::call::Recording) {
         if let Some(call) = self.calls.get_mut(&call) {
             call.recording = recording;
-            let agent = call.agent.clone();
+            let (agent, id) = (call.agent.clone(), call.id);
             self.desk(&agent);
+            self.forget_call(id);
         }
     }
 
@@ -548,7 +556,7 @@ fn stale(owner: Option<&AgentId>) -> Problem {
 }
 
 /// Why a dial did not begin, in a person's words.
-fn not_begun(fact: Fact) -> Problem {
+pub(super) fn not_begun(fact: Fact) -> Problem {
     match fact {
         Fact::Denied { rules, earliest } => denied(&rules, earliest),
         Fact::Stale { owner } => stale(owner.as_ref()),

@@ -13,7 +13,7 @@ use super::error::StoreError;
 use super::event_log;
 use super::fact::Fact;
 use super::read::View;
-use super::{dial, dispose, finish, import, recording, recover, release, reserve, session};
+use super::{dial, dispose, finish, import, recording, recover, release, reserve, session, third};
 use crate::dialer::campaign::{Campaign, Route, Rules};
 use crate::event::Kind;
 use crate::id::CampaignId;
@@ -300,6 +300,27 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             };
             finish::finish(work, *attempt, &end)
         }
+        Command::BeginThird {
+            third,
+            attempt,
+            to,
+            dialog,
+        } => third::begin(work, *third, *attempt, to, dialog),
+        Command::FailOverThird {
+            third,
+            trunk,
+            caller_id,
+            dialog,
+        } => {
+            let route = Route {
+                trunk: trunk.clone(),
+                caller_id: caller_id.clone(),
+            };
+            third::fail_over(work, *third, route, dialog)
+        }
+        Command::StepThird { third, step } => third::step(work, *third, step),
+        Command::EndThird { third, outcome } => third::end(work, *third, outcome),
+        Command::HandOver { attempt, to, spans } => third::hand_over(work, *attempt, to, spans),
         Command::RecordingStarted { attempt, path } => recording::started(work, *attempt, path),
         Command::RecordingDone {
             attempt,
