@@ -148,16 +148,27 @@ fn a_consultation_that_is_completed_leaves_customer_and_expert_talking() {
     until_third(&mut world, "consulting");
     let legs = trunk_legs(&world);
     let (a, c, t) = (seat(&world), legs[0], legs[1]);
-    assert_eq!(ears(&world), [Source::Music, Source::Leg(t), Source::Leg(a)]);
+    assert_eq!(
+        ears(&world),
+        [Source::Music, Source::Leg(t), Source::Leg(a)]
+    );
     assert_eq!(recorded(&world), (Some(a), c));
 
     world.ask("agent1", AgentCommand::Swap).expect("swap");
-    assert_eq!(ears(&world), [Source::Leg(a), Source::Leg(c), Source::Music]);
+    assert_eq!(
+        ears(&world),
+        [Source::Leg(a), Source::Leg(c), Source::Music]
+    );
     assert_eq!(third(&world, "heard"), "customer");
     world.ask("agent1", AgentCommand::Swap).expect("swap back");
     world.run_for(Duration::from_secs(10));
-    world.ask("agent1", AgentCommand::Complete).expect("complete");
-    assert_eq!(ears(&world), [Source::Leg(t), Source::Silence, Source::Leg(c)]);
+    world
+        .ask("agent1", AgentCommand::Complete)
+        .expect("complete");
+    assert_eq!(
+        ears(&world),
+        [Source::Leg(t), Source::Silence, Source::Leg(c)]
+    );
     assert_eq!(recorded(&world), (Some(t), c));
     assert_eq!(world.state("agent1"), "wrap_up");
     assert_eq!(world.desk("agent1")["call"]["handed_over"], true);
@@ -169,7 +180,10 @@ fn a_consultation_that_is_completed_leaves_customer_and_expert_talking() {
     world.until("free", |world| world.state("agent1") == "ready");
     world.run_for(Duration::from_secs(60));
     assert_eq!(world.far.open(), 2);
-    assert_eq!(world.lead(1).history[0].transferred_to.as_deref(), Some("number"));
+    assert_eq!(
+        world.lead(1).history[0].transferred_to.as_deref(),
+        Some("number")
+    );
     assert_eq!(world.lead(1).history[0].ended_at, None);
     world.far.hang_up(NUMBER);
     world.run_for(Duration::from_secs(1));
@@ -180,7 +194,12 @@ fn a_consultation_that_is_completed_leaves_customer_and_expert_talking() {
     assert!(talked > 70_000, "{talked}");
     all_closed(&mut world, "connected");
     let told = events(&world);
-    for kind in ["third.begun", "third.answered", "attempt.transferred", "third.ended"] {
+    for kind in [
+        "third.begun",
+        "third.answered",
+        "attempt.transferred",
+        "third.ended",
+    ] {
         let times = told.iter().filter(|it| *it == kind).count();
         assert_eq!(times, 1, "{kind}");
     }
@@ -189,13 +208,19 @@ fn a_consultation_that_is_completed_leaves_customer_and_expert_talking() {
 #[test]
 fn the_experts_end_after_a_transfer_ends_the_customers_call_as_well() {
     let (mut world, _) = consulting();
-    world.ask("agent1", AgentCommand::Complete).expect("complete");
+    world
+        .ask("agent1", AgentCommand::Complete)
+        .expect("complete");
     world.run_for(Duration::from_secs(20));
     world.far.hang_up(EXPERT);
     world.run_for(Duration::from_secs(1));
     let lead = world.lead(1);
     assert_eq!(lead.history[0].ended_by.as_deref(), Some("third"));
-    assert_eq!(world.state("agent1"), "wrap_up", "hers began at the transfer");
+    assert_eq!(
+        world.state("agent1"),
+        "wrap_up",
+        "hers began at the transfer"
+    );
     all_closed(&mut world, "connected");
 }
 
@@ -224,7 +249,9 @@ fn who_completes_while_it_rings_stays_until_the_answer() {
     let (mut world, _) = talking();
     consult(&mut world);
     until_third(&mut world, "ringing");
-    world.ask("agent1", AgentCommand::Complete).expect("complete");
+    world
+        .ask("agent1", AgentCommand::Complete)
+        .expect("complete");
     assert_eq!(ears(&world)[0], Source::Ringback);
     assert_eq!(third(&world, "state"), "leaving");
     assert_eq!(world.state("agent1"), "talking");
@@ -325,8 +352,13 @@ fn a_browser_lost_in_a_consultation_leaves_both_with_music_and_takes_up_again() 
     world.run_for(Duration::from_secs(3));
     world.sit_down("agent1");
     let (a, t) = (seat(&world), legs[1]);
-    assert_eq!(ears(&world), [Source::Music, Source::Leg(t), Source::Leg(a)]);
-    world.ask("agent1", AgentCommand::Complete).expect("complete");
+    assert_eq!(
+        ears(&world),
+        [Source::Music, Source::Leg(t), Source::Leg(a)]
+    );
+    world
+        .ask("agent1", AgentCommand::Complete)
+        .expect("complete");
     world.far.hang_up(NUMBER);
     all_closed(&mut world, "connected");
 }
@@ -420,7 +452,11 @@ fn the_customers_own_number_is_a_live_call_already() {
     let to = NUMBER.to_owned();
     let refused = world.ask("agent1", AgentCommand::Transfer { to });
     let problem = refused.expect_err("live");
-    assert!(problem.detail.contains("live_attempt"), "{}", problem.detail);
+    assert!(
+        problem.detail.contains("live_attempt"),
+        "{}",
+        problem.detail
+    );
 }
 
 #[test]
@@ -486,12 +522,17 @@ fn a_targets_first_trunk_that_refuses_is_passed_over() {
     until_third(&mut world, "consulting");
     let second = SECOND.parse().expect("an address");
     assert_eq!(world.far.open_at(second), 1);
-    world.ask("agent1", AgentCommand::Complete).expect("complete");
+    world
+        .ask("agent1", AgentCommand::Complete)
+        .expect("complete");
     world.run_for(Duration::from_secs(5));
     world.far.hang_up(EXPERT);
     world.run_for(Duration::from_secs(1));
     let trunks = world.switch.trunk_snapshot();
-    assert_eq!((&trunks[0]["calls"], &trunks[1]["calls"]), (&0.into(), &0.into()));
+    assert_eq!(
+        (&trunks[0]["calls"], &trunks[1]["calls"]),
+        (&0.into(), &0.into())
+    );
     all_closed(&mut world, "connected");
 }
 
@@ -500,7 +541,10 @@ fn crash_ends_both(world: &mut World) {
     world.run_for(Duration::from_secs(5));
     assert_eq!(world.far.open(), 0, "both far legs are ended");
     let lead = world.lead(1);
-    assert_eq!(lead.history[0].result.map(|it| it.name()), Some("connected"));
+    assert_eq!(
+        lead.history[0].result.map(|it| it.name()),
+        Some("connected")
+    );
 }
 
 #[test]
@@ -527,7 +571,9 @@ fn a_crash_while_the_expert_rings_ends_both_far_legs() {
 #[test]
 fn a_crash_after_a_transfer_ends_both_far_legs_and_keeps_what_the_agent_said() {
     let (mut world, _) = consulting();
-    world.ask("agent1", AgentCommand::Complete).expect("complete");
+    world
+        .ask("agent1", AgentCommand::Complete)
+        .expect("complete");
     world.dispose("agent1", "interested").expect("disposed");
     let state = world.lead(1).state;
     world.run_for(Duration::from_secs(2));
@@ -538,7 +584,9 @@ fn a_crash_after_a_transfer_ends_both_far_legs_and_keeps_what_the_agent_said() {
 #[test]
 fn a_stopping_switch_ends_a_call_that_was_handed_over() {
     let (mut world, _) = consulting();
-    world.ask("agent1", AgentCommand::Complete).expect("complete");
+    world
+        .ask("agent1", AgentCommand::Complete)
+        .expect("complete");
     world.run_for(Duration::from_secs(2));
     world.input(foredial::engine::Input::Shutdown);
     all_closed(&mut world, "connected");

@@ -28,10 +28,11 @@ pub(super) struct Call {
     pub phone: PhoneId,
     pub key: String,
     pub campaign: Arc<Campaign>,
+    pub direction: Direction,
     /// E.164.
     pub number: String,
-    /// The server that is called now, and what is left to try.
-    pub way: Way,
+    /// The server that is called now, and what is left to try; `None` when they called us.
+    pub way: Option<Way>,
     pub ways: Ways,
     pub leg: LegId,
     pub port: u16,
@@ -49,6 +50,14 @@ pub(super) struct Call {
     pub third_past: Option<Past>,
     /// When the agent handed it over; from then on it is on no desk of hers.
     pub handed_over: Option<UtcMs>,
+}
+
+/// Who called whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Out,
+    #[allow(dead_code)] // Made by a call that comes in.
+    In,
 }
 
 pub(super) enum Phase {
@@ -85,6 +94,16 @@ pub(super) enum Recording {
     Running { path: PathBuf },
     Done,
     Failed,
+}
+
+impl Direction {
+    /// The stable name in the API and in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Out => "out",
+            Direction::In => "in",
+        }
+    }
 }
 
 impl Call {
@@ -135,6 +154,7 @@ impl Call {
         json!({
             "id": self.id.to_string(),
             "phone": self.phone.0,
+            "direction": self.direction.name(),
             "state": state,
             "started_ms": self.progress.created.0,
             "ringing_ms": ms(progress.ringing_at()),
@@ -159,7 +179,8 @@ impl Call {
             "id": self.id.to_string(),
             "agent": self.agent.as_str(),
             "campaign": self.campaign.id.as_str(),
-            "trunk": self.way.trunk.as_str(),
+            "direction": self.direction.name(),
+            "trunk": self.way.as_ref().map(|way| way.trunk.as_str()),
             "state": self.progress.state().name(),
             "third": self.third.as_ref().map(|third| third.talk.state().name()),
             "started_ms": self.progress.created.0,

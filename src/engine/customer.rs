@@ -84,7 +84,9 @@ impl Switch {
         let early_media = agreed.is_some();
         call.progress.early_media |= early_media;
         if first_ring {
-            self.way_alive(&way);
+            if let Some(way) = &way {
+                self.way_alive(way);
+            }
             self.desk(&agent);
             self.step(attempt, AttemptStep::Alerting { dialog });
         }
@@ -124,7 +126,9 @@ impl Switch {
         call.progress.answer(now.utc);
         let (attempt, agent, leg) = (call.attempt, call.agent.clone(), call.leg);
         let way = call.way.clone();
-        self.way_answered(&way);
+        if let Some(way) = &way {
+            self.way_answered(way);
+        }
         if let Some(desk) = self.desk(&agent) {
             desk.agent.answered(now.utc);
         }
@@ -183,7 +187,9 @@ impl Switch {
             q850: reason.q850,
             by: store::EndedBy::Network,
         };
-        let next = self.way_failed(now, &way, &mut ways, &failure, &ending.detail);
+        let next = way.map_or(Next::Nothing, |way| {
+            self.way_failed(now, &way, &mut ways, &failure, &ending.detail)
+        });
         if let Some(call) = self.calls.get_mut(&id) {
             call.ways = ways;
         }

@@ -119,7 +119,9 @@ impl Switch {
         let way = call.way.clone();
         let progress = call.progress.clone();
         self.counters.calls.add(&progress, ending.result);
-        self.leave_way(&way);
+        if let Some(way) = &way {
+            self.leave_way(way);
+        }
         self.write(
             Write::Outcome {
                 command: Box::new(command.clone()),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use crate::call::result::CallResult;
 use crate::dialer::campaign::Rules;
 use crate::dialer::reservation::ReleaseReason;
-use crate::id::{
-    AgentId, AttemptId, CampaignId, FenceToken, ListId, PhoneId, ThirdId, TrunkId,
-};
+use crate::id::{AgentId, AttemptId, CampaignId, FenceToken, ListId, PhoneId, ThirdId, TrunkId};
 use crate::leads::row::Row;
 use crate::now::UtcMs;
 

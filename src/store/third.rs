@@ -4,8 +4,8 @@
 use rusqlite::{OptionalExtension, params};
 use serde_json::json;
 
-use super::command::{Spans, ThirdStep, ThirdTo};
 use super::column::int;
+use super::command::{Spans, ThirdStep, ThirdTo};
 use super::db::Work;
 use super::error::StoreError;
 use super::event_log;
@@ -110,7 +110,13 @@ pub(super) fn fail_over(
             "UPDATE third_legs SET trunk = ?2, caller_id = ?3, dialog = ?4,
                 evidence = evidence || ?5 WHERE id = ?1",
         )?
-        .execute(params![third, route.trunk, route.caller_id, dialog, evidence])?;
+        .execute(params![
+            third,
+            route.trunk,
+            route.caller_id,
+            dialog,
+            evidence
+        ])?;
     event_log::write(
         work,
         Kind::ThirdFailover,

@@ -153,7 +153,10 @@ mod tests {
     fn a_number_of_nobodys_may_be_brought_in_at_any_hour() {
         let evidence = verdict(|question| question.now = NIGHT).expect("allowed");
         assert!(evidence.contains("route: t as +8610"), "{evidence}");
-        assert!(!evidence.contains("55550100"), "the number stands elsewhere");
+        assert!(
+            !evidence.contains("55550100"),
+            "the number stands elsewhere"
+        );
     }
 
     #[test]

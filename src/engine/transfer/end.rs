@@ -71,7 +71,10 @@ impl Switch {
                 self.wait_for_seat(now, &agent);
             }
             Some(Seat::Absent) | None => {
-                let why = format!("the transfer failed ({}), the agent was gone", outcome.name());
+                let why = format!(
+                    "the transfer failed ({}), the agent was gone",
+                    outcome.name()
+                );
                 let by = store::EndedBy::System;
                 self.hang_up_customer(now, id, CallResult::Connected, &why, by);
             }

@@ -32,7 +32,10 @@ impl Switch {
         };
         let seat = match call.is_handed_over() {
             true => None,
-            false => self.desks.get(&call.agent).and_then(|it| it.seat.live_leg()),
+            false => self
+                .desks
+                .get(&call.agent)
+                .and_then(|it| it.seat.live_leg()),
         };
         let agent = seat.map_or(Source::Music, Source::Leg);
         let customer = speaks(&call.sdp).then_some(Source::Leg(call.leg));
@@ -67,6 +70,5 @@ impl Switch {
 
 /// Not so while it holds us: then whoever listened to it hears our music instead of nothing.
 fn speaks(sdp: &Negotiation) -> bool {
-    sdp.agreed()
-        .is_none_or(|agreed| agreed.direction.receive())
+    sdp.agreed().is_none_or(|agreed| agreed.direction.receive())
 }

@@ -59,12 +59,11 @@ impl Switch {
         let trunk = origination.map(|it| it.route().trunk.as_str().to_owned());
         tracing::info!(call = %id, trunk, "calling a third party");
         let session = match (&way, &ways) {
-            (Some(way), Some(ways)) => {
-                self.invite_way(now, way, ways, plan, vec![], Some(offer))
-            }
+            (Some(way), Some(ways)) => self.invite_way(now, way, ways, plan, vec![], Some(offer)),
             _ => {
                 let timers = InviteTimers { answer: None };
-                self.sip.invite(now, plan, vec![], Some(offer), None, timers)
+                self.sip
+                    .invite(now, plan, vec![], Some(offer), None, timers)
             }
         };
         self.sessions.insert(session, SessionOf::Third(id));

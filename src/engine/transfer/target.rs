@@ -57,7 +57,14 @@ impl Switch {
     }
 
     fn number(&self, campaign: &Campaign, dialled: &str) -> Result<To, Problem> {
-        if self.config.plan.emergency.numbers.iter().any(|it| it == dialled) {
+        if self
+            .config
+            .plan
+            .emergency
+            .numbers
+            .iter()
+            .any(|it| it == dialled)
+        {
             return Err(emergency());
         }
         let route = campaign.rules.routes.first();
