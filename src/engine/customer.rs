@@ -1,11 +1,10 @@
 //! What a trunk says of a customer's call: ringing, answered, refused, changed, ended.
 
-use std::time::Duration;
-
 use super::call::Phase;
 use super::ending::Ending;
 use super::media_worker::{MediaCommand, Source};
 use super::switch::{LegOf, Switch, sdp_body};
+use super::trunk_call::failure;
 use super::writes::Write;
 use crate::call::result::CallResult;
 use crate::id::{CallId, LegId};
@@ -36,13 +35,7 @@ impl Switch {
                 local,
             } => {
                 self.sessions.remove(&session);
-                let failure = Failure {
-                    status,
-                    q850: reason.q850,
-                    retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
-                    local,
-                    alerted: false,
-                };
+                let failure = failure(status, &reason, retry_after_s, local);
                 self.customer_failed(now, id, failure, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
