@@ -365,6 +365,9 @@ impl Switch {
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
+            SipEvent::RegisterAnswered { register, answer } => {
+                self.register_answered(now, *register, *answer);
+            }
             SipEvent::Security(note) => security::log(note),
             SipEvent::Registered {
                 aor,
@@ -555,6 +558,7 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
         SipEvent::Registered { .. }
         | SipEvent::Unregistered { .. }
         | SipEvent::Pong { .. }
+        | SipEvent::RegisterAnswered { .. }
         | SipEvent::OrphanEnded { .. }
         | SipEvent::Security(_) => None,
     }

@@ -275,6 +275,7 @@ impl Switch {
     /// The process is about to stop: every far end is told.
     pub(super) fn end_everything(&mut self, now: Now) {
         self.draining = true;
+        self.leave_registrars(now, |_| false);
         let live: Vec<(CallId, bool, bool)> = self
             .calls
             .values()
