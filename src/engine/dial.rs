@@ -102,6 +102,9 @@ impl Switch {
                 recording: Recording::Off,
                 plan: plan_text,
                 sdp,
+                third: None,
+                third_past: None,
+                handed_over: None,
             },
         );
         self.legs.insert(leg, LegOf::Customer(call));
@@ -340,7 +343,7 @@ impl Switch {
 }
 
 /// Why no trunk takes the call, and what to do about it.
-fn no_trunk(campaign: &Campaign, ways: &Ways) -> Problem {
+pub(super) fn no_trunk(campaign: &Campaign, ways: &Ways) -> Problem {
     let detail = match ways.full {
         Some(Full::Calls) => "has as many calls as it may carry ([[trunk]] max_calls)",
         Some(Full::Rate) => "has begun as many calls as it may this second; try again at once",

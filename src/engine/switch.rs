@@ -140,6 +140,7 @@ pub enum Output {
 pub(super) enum SessionOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -148,6 +149,7 @@ pub(super) enum SessionOf {
 pub(super) enum LegOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -197,6 +199,7 @@ pub struct Counters {
     pub writes_failed: u64,
     pub orphans: u64,
     pub calls: Totals,
+    pub transfers: super::transfer::Tally,
 }
 
 impl Switch {
@@ -391,6 +394,7 @@ impl Switch {
                 self.sip.answer_refer(now, session, false);
             }
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Third(call)) => self.third_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
@@ -530,6 +534,8 @@ impl Switch {
                 "srtp_legs": self.encrypted.totals().0,
                 "srtp_refused": self.encrypted.totals().1,
                 "results": results,
+                "transfers": self.counters.transfers.outcomes,
+                "transfer_targets": self.counters.transfers.kinds,
             },
         })
     }
