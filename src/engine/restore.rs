@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::card::Card;
 use super::switch::Switch;
 use crate::agent::state::State;
-use crate::id::TrunkId;
 use crate::now::Now;
 use crate::sip::{DialogIdentity, InvitePlan, Orphan, Transport};
 use crate::store::fact::{OrphanPhase, Recovered, Reservation};
@@ -29,7 +28,7 @@ impl Switch {
             };
             match known {
                 Some(far_leg) => {
-                    let far_leg = self.reconnected(far_leg, &orphan.trunk);
+                    let far_leg = self.reconnected(far_leg);
                     self.sip.end_orphan(now, far_leg);
                 }
                 None => {
@@ -60,13 +59,14 @@ impl Switch {
     }
 
     /// The earlier process took its connections with it.
-    fn reconnected(&mut self, mut far_leg: Orphan, trunk: &str) -> Orphan {
+    fn reconnected(&mut self, mut far_leg: Orphan) -> Orphan {
         let flow = match &mut far_leg {
             Orphan::Unanswered(plan) => &mut plan.flow,
             Orphan::Answered(dialog) => &mut dialog.flow,
         };
         if flow.transport.is_stream() {
-            let name = self.certificate_name(&TrunkId::new(trunk), flow.remote);
+            let trunk = self.trunk_of(flow.remote).cloned();
+            let name = trunk.and_then(|id| self.certificate_name(&id, flow.remote));
             let name = name.filter(|_| flow.transport == Transport::Tls);
             *flow = self.connection(flow.transport, flow.remote, name.as_deref());
         }
