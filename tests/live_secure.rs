@@ -72,7 +72,7 @@ impl Authority {
     }
 }
 
-/// Phones over TLS that must encrypt; 9… goes to a carrier, 8… to one that is somebody else.
+/// Phones over TLS that must encrypt; +8619… goes to a carrier, +8618… to one that is somebody else.
 fn config(ip: Ipv4Addr, ca: &Path, carrier: SocketAddr, stranger: SocketAddr) -> String {
     let ca = ca.display();
     let trunk = |name: &str, server: SocketAddr, more: &str| {
@@ -86,9 +86,9 @@ fn config(ip: Ipv4Addr, ca: &Path, carrier: SocketAddr, stranger: SocketAddr) ->
          ca = \"{ca}\"\n[http]\nlisten = \"{ip}:8080\"\ntls_listen = \"\"\n\
          [media]\nrtp_ports = \"10000-10999\"\nworkers = 1\n{}{}\
          [[phone]]\nusers = \"101..102\"\npassword = \"secret\"\nalgorithms = [\"MD5\"]\nsrtp = \"require\"\n\
-         [fraud]\nallowed = [\"+861\", \"9\", \"8\"]\n\
-         [[route]]\nname = \"out\"\nprefix = \"9\"\nfrom = [\"phone\"]\ntrunk = [\"far\"]\n\
-         [[route]]\nname = \"wrong\"\nprefix = \"8\"\nfrom = [\"phone\"]\ntrunk = [\"stranger\"]\n",
+         [fraud]\nallowed = [\"+\"]\n\
+         [[route]]\nname = \"out\"\nprefix = \"+8619\"\nfrom = [\"phone\"]\ntrunk = [\"far\"]\n\
+         [[route]]\nname = \"wrong\"\nprefix = \"+8618\"\nfrom = [\"phone\"]\ntrunk = [\"stranger\"]\n",
         trunk("far", carrier, "srtp = \"require\"\n"),
         trunk("stranger", stranger, ""),
     )
@@ -104,7 +104,8 @@ fn secure(ca: &Authority, certificate: Option<PathBuf>) -> Option<Secure> {
 /// Takes every call, over TLS, as a carrier of these names.
 fn carrier(authority: &Authority, ip: Ipv4Addr, names: &[&str], tone_hz: f32) -> Baresip {
     let certificate = authority.signs(authority.folder.path(), &ip.to_string(), names);
-    let mut phone = Phone::new("carrier");
+    // baresip takes calls to its own user only.
+    let mut phone = Phone::new("+861900100000");
     (phone.ip, phone.tone_hz) = (ip, tone_hz);
     phone.secure = secure(authority, Some(certificate));
     phone.start().expect("baresip starts")
@@ -216,7 +217,7 @@ async fn a_phone_and_a_carrier_talk_over_tls_and_srtp_and_the_wire_shows_nothing
     let home = home(&authority, tls_of(&far), SocketAddr::from((STRANGER, 9)));
     let daemon = home.start().await;
     let capture = Capture::start(home.path());
-    let mut phone = caller(&authority, &home, "9001");
+    let mut phone = caller(&authority, &home, "+861900100000");
     let talking = || home.ctl("snapshot")["through"]["calls"][0]["state"] == "talking";
     assert!(
         holds(PATIENCE, talking).await,
@@ -274,7 +275,7 @@ async fn a_carrier_with_another_name_is_not_spoken_to_and_the_log_says_whose_cer
     let far = carrier(&authority, STRANGER, &["sip.stranger.example"], 900.0);
     let home = home(&authority, SocketAddr::from((CARRIER, 9)), tls_of(&far));
     let _daemon = home.start().await;
-    let phone = caller(&authority, &home, "8001");
+    let phone = caller(&authority, &home, "+861800100000");
     let said = "the certificate is for sip.stranger.example and not for sip.carrier.example";
     assert!(
         holds(PATIENCE, || home.log().contains(said)).await,
