@@ -160,6 +160,7 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
                 name: agent.name.clone(),
                 language,
                 campaigns,
+                seat: agent.seat.kind(),
             },
         )
     });

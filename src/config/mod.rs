@@ -150,7 +150,7 @@ impl Config {
         let trunks = trunk::read_all(&root);
         let phones = people::read_phones(&root);
         let campaigns = campaign::read_all(&root, &trunks);
-        let agents = people::read_agents(&root, &campaigns);
+        let agents = people::read_agents(&root, &campaigns, &phones);
         let names = route::Names::of(&trunks, &phones, &agents);
         let routing = RoutingConfig::read(root.section("routing"), &names);
         let routes = route::read_all(&root, &names);

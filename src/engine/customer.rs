@@ -235,6 +235,9 @@ impl Switch {
 
     /// Neither RTP nor RTCP for the media time-out: nobody is there.
     pub(super) fn leg_stalled(&mut self, now: Now, leg: LegId, silent_ms: u64) {
+        if self.phone_leg_lost(now, leg) {
+            return;
+        }
         let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else {
             return;
         };

@@ -142,6 +142,14 @@ impl Switch {
         before.map_or(Value::Null, super::card::ended_call)
     }
 
+    /// A desk phone between two calls is there or not.
+    fn seat_status(&self, agent: &AgentId, desk: &Desk) -> &'static str {
+        match desk.seat {
+            Seat::Absent if self.seat_phone(agent).is_some() && self.is_seated(agent) => "idle",
+            _ => desk.seat.name(),
+        }
+    }
+
     fn picture(&self, agent: &AgentId, now: Now) -> Value {
         let Some(desk) = self.desks.get(agent) else {
             return Value::Null;
@@ -154,7 +162,7 @@ impl Switch {
             },
             "now_ms": now.utc.0,
             "state": state(&desk.agent),
-            "seat": { "kind": "browser", "status": desk.seat.name() },
+            "seat": { "kind": desk.profile.seat.name(), "status": self.seat_status(agent, desk) },
             "waiting": desk.waiting.as_ref().map(waiting),
             "card": desk.card.as_ref().map(|card| card.picture(&desk.agent, &desk.profile.language, now)),
             "call": self.call_picture(desk),

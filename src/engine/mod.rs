@@ -17,6 +17,7 @@ pub mod handle;
 mod large;
 mod lease;
 pub mod media_worker;
+mod phone_seat;
 mod recorded;
 pub mod recorder;
 mod reload;

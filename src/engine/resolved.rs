@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ways::Ways;
+use crate::agent::seat::Kind;
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::route::Plan;
@@ -116,6 +117,7 @@ pub struct AgentProfile {
     pub name: String,
     pub language: String,
     pub campaigns: Vec<CampaignId>,
+    pub seat: Kind,
 }
 
 /// A campaign: its dialing rules, and what its cards look like.

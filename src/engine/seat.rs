@@ -40,6 +40,10 @@ impl Switch {
                 .reject(now, session, 404, Some("Not Found"), vec![]);
             return;
         }
+        if self.seat_phone(&agent).is_some() {
+            let why = Some("Your seat is a desk phone");
+            return self.sip.reject(now, session, 403, why, vec![]);
+        }
         let Some(offer) = body.and_then(|body| String::from_utf8(body.bytes).ok()) else {
             self.sip
                 .reject(now, session, 488, Some("An SDP offer is needed"), vec![]);
@@ -124,6 +128,9 @@ impl Switch {
     }
 
     pub(super) fn seat_media_lost(&mut self, now: Now, leg: LegId) {
+        if self.phone_leg_lost(now, leg) {
+            return;
+        }
         if let Some(session) = self.seat_session(leg) {
             self.sip
                 .hang_up(now, session, Some("SIP;text=\"media lost\""));
@@ -190,6 +197,7 @@ impl Switch {
 
     /// The seat of an agent who is gone for good.
     pub(super) fn give_seat_back(&mut self, now: Now, agent: &AgentId) {
+        self.phone_seat_released(now, agent, None);
         self.release_seat_leg(now, agent);
     }
 

@@ -18,6 +18,7 @@ use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::media_worker::{MediaCommand, MediaFact};
+use super::phone_seat::PhoneSeats;
 use super::resolved::EngineConfig;
 use super::security;
 use super::through::{Arrived, Throughs};
@@ -157,6 +158,7 @@ pub struct Switch {
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
     pub(super) through: Throughs,
+    pub(super) phone_seats: PhoneSeats,
     /// Seat legs whose INVITE has been accepted.
     pub(super) accepted_seats: HashSet<LegId>,
     pub(super) ports: PortPool,
@@ -223,6 +225,7 @@ impl Switch {
             desks,
             calls: HashMap::new(),
             through: Throughs::default(),
+            phone_seats: PhoneSeats::default(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),
@@ -312,6 +315,16 @@ impl Switch {
 
     /// Follows what SIP has to say until it is silent, then shows pages what changed.
     pub(super) fn settle(&mut self, now: Now) {
+        self.follow_sip(now);
+        while self.phone_seats_cleared(now) {
+            self.follow_sip(now);
+        }
+        self.clear_left_desks(now);
+        self.show_desks(now);
+        self.out.extend(self.replies.drain(..));
+    }
+
+    fn follow_sip(&mut self, now: Now) {
         while let Some(output) = self.sip.poll_output() {
             match output {
                 sip::Output::Send { flow, bytes } => {
@@ -323,9 +336,6 @@ impl Switch {
                 sip::Output::Event(event) => self.sip_event(now, event),
             }
         }
-        self.clear_left_desks(now);
-        self.show_desks(now);
-        self.out.extend(self.replies.drain(..));
     }
 
     fn sip_event(&mut self, now: Now, event: SipEvent) {
@@ -371,8 +381,12 @@ impl Switch {
             } => {
                 tracing::info!(from = %flow.remote, expires_s, "a phone registered");
                 self.binding_changed(now, aor);
+                self.phone_turned(now, aor);
             }
-            SipEvent::Unregistered { aor, .. } => self.binding_changed(now, aor),
+            SipEvent::Unregistered { aor, .. } => {
+                self.binding_changed(now, aor);
+                self.phone_turned(now, aor);
+            }
             _ => {}
         }
         let Some(session) = session_of(&event) else {
@@ -384,6 +398,8 @@ impl Switch {
                 self.sip.answer_refer(now, session, false);
             }
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Seat(agent))
+                if self.phone_seat_event(now, &agent, session, &event) => {}
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {

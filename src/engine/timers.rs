@@ -43,6 +43,7 @@ impl Switch {
             .chain(calls)
             .chain(writes)
             .chain(self.through.poll_timeout())
+            .chain(self.phone_seats.poll_timeout())
             .chain(sip)
             .chain(self.trunks.poll_timeout())
             .chain(self.unsaved.poll_timeout())
@@ -65,6 +66,7 @@ impl Switch {
         self.trunks_timeout(now);
         self.ring_limits(now);
         self.through_timeout(now);
+        self.phone_seats_timeout(now);
         self.expire_leases(now);
         self.write_again(now);
         self.save_due_bindings(now);

@@ -14,7 +14,7 @@ export type AgentState = {
   queued: null | string | { kind: string; reason?: string | null };
 };
 
-export type Seat = { kind: string; status: 'absent' | 'connecting' | 'live' | 'lost' };
+export type Seat = { kind: string; status: 'absent' | 'idle' | 'connecting' | 'live' | 'lost' };
 
 export type Waiting = { reason: string; detail?: Text | null; earliest_ms: number | null };
 
