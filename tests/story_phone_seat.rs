@@ -46,7 +46,9 @@ fn floor() -> World {
 }
 
 fn status(world: &World) -> &str {
-    world.desk(LI)["seat"]["status"].as_str().unwrap_or_default()
+    world.desk(LI)["seat"]["status"]
+        .as_str()
+        .unwrap_or_default()
 }
 
 /// A click on Call; nobody waits for its answer here.
@@ -118,13 +120,27 @@ fn the_phone_is_rung_with_auto_answer_and_only_then_the_customer() {
     world.next_card(LI);
     click(&mut world);
     let invite = world.phone_reads(desk_phone(), "INVITE sip:201@127.0.33.1:5060");
-    assert!(invite.header("Call-Info").ends_with(";answer-after=0"), "{}", invite.0);
-    assert!(invite.header("Alert-Info").ends_with(";info=alert-autoanswer"), "{}", invite.0);
+    assert!(
+        invite.header("Call-Info").ends_with(";answer-after=0"),
+        "{}",
+        invite.0
+    );
+    assert!(
+        invite
+            .header("Alert-Info")
+            .ends_with(";info=alert-autoanswer"),
+        "{}",
+        invite.0
+    );
     assert_eq!(invite.header("Answer-Mode"), "Auto");
     world.run_for(Duration::from_millis(500));
     assert_eq!(status(&world), "connecting");
     assert_eq!(world.state(LI), "previewing");
-    assert_eq!(world.far.to(NUMBER).len(), 0, "nobody rings before she is there");
+    assert_eq!(
+        world.far.to(NUMBER).len(),
+        0,
+        "nobody rings before she is there"
+    );
 
     let body = sdp(desk_phone(), "8", "sendrecv");
     let answer = invite.answer("200 OK", "p", desk_phone(), &body);
@@ -220,15 +236,22 @@ fn a_phone_that_is_not_there_costs_nothing_but_a_word() {
     };
     let late = world.ask_later(LI, command);
     let invite = world.phone_reads(desk_phone(), "INVITE");
-    world.phone_sends(desk_phone(), &invite.answer("180 Ringing", "p", desk_phone(), ""));
+    world.phone_sends(
+        desk_phone(),
+        &invite.answer("180 Ringing", "p", desk_phone(), ""),
+    );
     world.run_for(Duration::from_secs(11));
     let problem = world.answer(late).expect_err("nobody picked up");
     assert_eq!(problem.rule, "phone_silent");
     ok(&mut world, "CANCEL");
     assert_eq!(world.state(LI), "previewing");
     assert_eq!(world.far.to(NUMBER).len(), 0, "no call");
-    assert_eq!(world.lead(1).attempts.len(), 0, "nothing is counted");
-    world.phone_sends(desk_phone(), &invite.answer("487 Request Terminated", "p", desk_phone(), ""));
+    let lead = world.lead(1);
+    assert_eq!((lead.business_count, lead.regulatory_count), (0, 0));
+    world.phone_sends(
+        desk_phone(),
+        &invite.answer("487 Request Terminated", "p", desk_phone(), ""),
+    );
     nothing_is_held(&mut world);
 }
 
@@ -239,12 +262,20 @@ fn a_card_that_goes_while_the_phone_rings_takes_the_ringing_along() {
     let token = world.next_card(LI);
     click(&mut world);
     let invite = world.phone_reads(desk_phone(), "INVITE");
-    world.phone_sends(desk_phone(), &invite.answer("180 Ringing", "p", desk_phone(), ""));
+    world.phone_sends(
+        desk_phone(),
+        &invite.answer("180 Ringing", "p", desk_phone(), ""),
+    );
     world.run_for(Duration::from_millis(100));
     let key = world.key();
-    world.ask(LI, AgentCommand::Cancel { token, key }).expect("cancelled");
+    world
+        .ask(LI, AgentCommand::Cancel { token, key })
+        .expect("cancelled");
     ok(&mut world, "CANCEL");
-    world.phone_sends(desk_phone(), &invite.answer("487 Request Terminated", "p", desk_phone(), ""));
+    world.phone_sends(
+        desk_phone(),
+        &invite.answer("487 Request Terminated", "p", desk_phone(), ""),
+    );
     nothing_is_held(&mut world);
 }
 
@@ -275,13 +306,19 @@ fn a_phone_whose_voice_is_lost_is_rung_again_and_the_customer_waits_with_music()
     world.input(Input::Media(stalled));
     ok(&mut world, "BYE");
     let invite = world.phone_reads(desk_phone(), "INVITE");
-    world.phone_sends(desk_phone(), &invite.answer("180 Ringing", "p", desk_phone(), ""));
+    world.phone_sends(
+        desk_phone(),
+        &invite.answer("180 Ringing", "p", desk_phone(), ""),
+    );
     world.run_for(Duration::from_secs(19));
     assert_eq!(world.state(LI), "talking");
     world.run_for(Duration::from_secs(2));
     assert_eq!(world.state(LI), "wrap_up");
     ok(&mut world, "CANCEL");
-    world.phone_sends(desk_phone(), &invite.answer("487 Request Terminated", "p", desk_phone(), ""));
+    world.phone_sends(
+        desk_phone(),
+        &invite.answer("487 Request Terminated", "p", desk_phone(), ""),
+    );
     nothing_is_held(&mut world);
 }
 

@@ -29,7 +29,7 @@ pub use crm::{CrmConfig, CrmField, CrmFieldKind, CrmSection};
 pub use disposition::{Disposition, DispositionAction};
 pub use guard::{Access, FraudConfig, SecurityConfig};
 pub use network::{HttpConfig, MediaConfig, RecordingsConfig, StateConfig, StoreConfig};
-pub use people::{AgentConfig, DigestAlgorithm, Language, PhoneConfig};
+pub use people::{AgentConfig, DigestAlgorithm, Language, PhoneConfig, SeatConfig};
 pub use route::{RouteAction, RouteConfig, RoutingConfig};
 pub use secret::Secret;
 pub use seeing::{HepConfig, TraceConfig};

@@ -122,7 +122,8 @@ impl Switch {
         let session = self
             .sip
             .invite(now, plan, headers, Some(offer), None, timers);
-        self.sessions.insert(session, SessionOf::Seat(agent.clone()));
+        self.sessions
+            .insert(session, SessionOf::Seat(agent.clone()));
         self.legs.insert(leg, LegOf::Seat(agent.clone()));
         self.media(MediaCommand::OpenTrunk { leg, port });
         let lost = self.desks.get(agent).and_then(|desk| match desk.seat {
@@ -164,7 +165,13 @@ impl Switch {
         if let Some(PhoneSeat {
             phase:
                 Phase::Ringing {
-                    after: After::Dial { token: of, key: by, replies, .. },
+                    after:
+                        After::Dial {
+                            token: of,
+                            key: by,
+                            replies,
+                            ..
+                        },
                     ..
                 },
             ..
@@ -201,16 +208,24 @@ impl Switch {
             return false;
         }
         match event {
-            SipEvent::Answered { body, .. } => self.phone_seat_answered(now, agent, session, body.as_ref()),
+            SipEvent::Answered { body, .. } => {
+                self.phone_seat_answered(now, agent, session, body.as_ref())
+            }
             SipEvent::Failed { status, phrase, .. } => {
                 self.sessions.remove(&session);
                 let user = self.seat_phone(agent).unwrap_or_default().to_owned();
                 let problem = refused(&user, *status, phrase);
                 self.phone_seat_failed(now, agent, problem);
             }
-            SipEvent::Reoffer { body, .. } => self.phone_seat_reoffered(now, agent, session, body.as_ref()),
-            SipEvent::Confirmed { body: Some(body), .. }
-            | SipEvent::ReofferAnswered { body: Some(body), .. } => {
+            SipEvent::Reoffer { body, .. } => {
+                self.phone_seat_reoffered(now, agent, session, body.as_ref())
+            }
+            SipEvent::Confirmed {
+                body: Some(body), ..
+            }
+            | SipEvent::ReofferAnswered {
+                body: Some(body), ..
+            } => {
                 self.phone_seat_agrees(agent, session, body);
             }
             SipEvent::Ended { by, .. } => {
@@ -260,7 +275,12 @@ impl Switch {
         let to = Source::Silence;
         self.media(MediaCommand::Listen { leg, to });
         match after {
-            After::Dial { token, key, phone, replies } => {
+            After::Dial {
+                token,
+                key,
+                phone,
+                replies,
+            } => {
                 for reply in replies {
                     self.dial(now, agent, token, key.clone(), phone, reply);
                 }
@@ -310,7 +330,8 @@ impl Switch {
             return self.sip.refuse_reoffer(now, session, 488);
         };
         self.aim(leg, &agreed);
-        self.sip.answer_reoffer(now, session, Some(sdp_body(answer)));
+        self.sip
+            .answer_reoffer(now, session, Some(sdp_body(answer)));
         if before != agreed.held() {
             // While the customer's phone rings there is nobody to hold.
             let _ = self.hold(now, agent, agreed.held());
@@ -325,7 +346,11 @@ impl Switch {
     /// Nothing has come from the phone's media for its time-out, or the session broke: the
     /// customer hears music, and the phone is rung again. Whether the leg was a phone's.
     pub(super) fn phone_leg_lost(&mut self, now: Now, leg: LegId) -> bool {
-        let found = self.phone_seats.seats.iter().find(|(_, seat)| seat.leg == leg);
+        let found = self
+            .phone_seats
+            .seats
+            .iter()
+            .find(|(_, seat)| seat.leg == leg);
         let Some(agent) = found.map(|(agent, _)| agent.clone()) else {
             return false;
         };
@@ -335,7 +360,9 @@ impl Switch {
 
     fn phone_seat_lost(&mut self, now: Now, agent: &AgentId) {
         self.phone_seat_released(now, agent, None);
-        let call = self.live_call(agent).map(|call| (call.id, call.is_answered()));
+        let call = self
+            .live_call(agent)
+            .map(|call| (call.id, call.is_answered()));
         let Some((call, answered)) = call else { return };
         let grace = match answered {
             true => self.config.limits.seat_grace,
@@ -352,14 +379,18 @@ impl Switch {
 
     /// A phone has registered or is gone: its agent's page shows it, and a lost one is rung.
     pub(super) fn phone_turned(&mut self, now: Now, aor: &str) {
-        let uri = Target::parse(aor).ok().and_then(|target| target.user_text());
+        let uri = Target::parse(aor)
+            .ok()
+            .and_then(|target| target.user_text());
         let bare = aor.split('@').next().unwrap_or_default();
         let user = uri.unwrap_or_else(|| bare.to_owned());
         let of = |kind: &Kind| matches!(kind, Kind::Phone(phone) if *phone == user);
         let desks = self.desks.iter().filter(|(_, desk)| of(&desk.profile.seat));
         let agents: Vec<AgentId> = desks.map(|(agent, _)| agent.clone()).collect();
         for agent in agents {
-            let lost = self.desk(&agent).is_some_and(|desk| matches!(desk.seat, Seat::Lost { .. }));
+            let lost = self
+                .desk(&agent)
+                .is_some_and(|desk| matches!(desk.seat, Seat::Lost { .. }));
             if lost && !self.phone_seats.seats.contains_key(&agent) {
                 let _ = self.summon_seat(now, &agent, After::Rejoin);
             }
@@ -395,14 +426,19 @@ impl Switch {
             return false;
         };
         match &seat.phase {
-            Phase::Ringing { after: After::Dial { token, .. }, .. } => {
+            Phase::Ringing {
+                after: After::Dial { token, .. },
+                ..
+            } => {
                 let card = desk.card.as_ref().filter(|card| card.token == *token);
                 matches!(desk.agent.state(), State::Previewing { .. })
                     && card.is_some_and(|card| !card.leaving)
             }
-            Phase::Ringing { after: After::Rejoin, .. } | Phase::Live => {
-                self.live_call(agent).is_some()
+            Phase::Ringing {
+                after: After::Rejoin,
+                ..
             }
+            | Phase::Live => self.live_call(agent).is_some(),
         }
     }
 
@@ -411,7 +447,13 @@ impl Switch {
         let Some(seat) = self.phone_seats.seats.remove(agent) else {
             return;
         };
-        let PhoneSeat { session, leg, port, phase, .. } = seat;
+        let PhoneSeat {
+            session,
+            leg,
+            port,
+            phase,
+            ..
+        } = seat;
         self.legs.remove(&leg);
         self.media(MediaCommand::CloseLeg { leg });
         self.ports.release(port, now.instant);
@@ -423,7 +465,11 @@ impl Switch {
         {
             desk.seat = Seat::Absent;
         }
-        if let Phase::Ringing { after: After::Dial { replies, .. }, .. } = phase {
+        if let Phase::Ringing {
+            after: After::Dial { replies, .. },
+            ..
+        } = phase
+        {
             for reply in replies {
                 let problem = why.clone().unwrap_or_else(super::commands::no_card);
                 self.reply(reply, Err(problem));
@@ -479,7 +525,9 @@ fn refused(user: &str, status: u16, phrase: &str) -> Problem {
         409,
         "phone_refused",
         "Your desk phone refused the call",
-        format!("Phone {user} said {status} {phrase}. End its other call or its do-not-disturb, then call again."),
+        format!(
+            "Phone {user} said {status} {phrase}. End its other call or its do-not-disturb, then call again."
+        ),
     )
 }
 

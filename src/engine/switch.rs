@@ -398,8 +398,8 @@ impl Switch {
                 self.sip.answer_refer(now, session, false);
             }
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
-            Some(SessionOf::Seat(agent))
-                if self.phone_seat_event(now, &agent, session, &event) => {}
+            Some(SessionOf::Seat(agent)) if self.phone_seat_event(now, &agent, session, &event) => {
+            }
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {

@@ -79,6 +79,14 @@ impl Scenario {
         scenario
     }
 
+    /// Calls one number and then transfers it to another: `refer_blind`.
+    pub fn transferring(number: &str, at: SocketAddr, to: &str) -> Scenario {
+        let mut scenario = Scenario::named("refer_blind");
+        scenario.target = Some((number.to_owned(), at));
+        scenario.status = Some(to.to_owned());
+        scenario
+    }
+
     /// Another address of 127.0.0.0/8.
     pub fn ip(mut self, ip: Ipv4Addr) -> Scenario {
         self.ip = ip;

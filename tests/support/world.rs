@@ -276,7 +276,9 @@ impl World {
     /// First lines of all that waits for the phone.
     pub fn phone_waits(&self, at: SocketAddr) -> Vec<String> {
         let letters = self.phones.get(&at).into_iter().flatten();
-        letters.map(|letter| letter.first_line().to_owned()).collect()
+        letters
+            .map(|letter| letter.first_line().to_owned())
+            .collect()
     }
 
     pub fn ask(&mut self, name: &str, command: AgentCommand) -> Result<(), Problem> {
