@@ -12,6 +12,7 @@ use foredial::engine::handle::AgentCommand;
 use foredial::engine::media_worker::{MediaCommand, MediaFact, Source};
 use foredial::engine::resolved::Phone;
 use foredial::id::LegId;
+use foredial::route::{Match, Rewrite, Rule, Step};
 use foredial::sip::{Algorithm, Secret};
 use support::far_end::Manner;
 use support::wire::{Letter, of_called, sdp};
@@ -32,6 +33,20 @@ fn floor() -> World {
             user: "201".to_owned(),
             secret: Secret::Password("p".to_owned()),
             order: vec![Algorithm::Sha256],
+        });
+        config.phones.push(Phone {
+            user: "202".to_owned(),
+            ..config.phones[0].clone()
+        });
+        config.plan.rules.push(Rule {
+            name: "desk".to_owned(),
+            number: Match::Prefix("202".to_owned()),
+            from: Vec::new(),
+            window: None,
+            rewrite: Rewrite::default(),
+            steps: vec![Step::Phone("202".to_owned())],
+            ring_ms: 20_000,
+            record: false,
         });
         let li = config.agents.get_mut(&agent(LI)).expect("an agent");
         li.seat = Kind::Phone("201".to_owned());
@@ -329,4 +344,46 @@ fn her_page_takes_no_seat_of_its_own() {
     world.run_for(Duration::from_millis(200));
     assert_eq!(status(&world), "absent", "the phone is the seat");
     assert_eq!(world.switch.snapshot()["legs"], 0);
+}
+
+#[test]
+fn her_phones_refer_is_a_transfer_of_the_customer() {
+    let mut world = floor();
+    let invite = talking(&mut world);
+    let colleague: SocketAddr = "127.0.33.2:5060".parse().expect("an address");
+    world.register("202", colleague);
+    let refer = |world: &mut World, number, to: &str| {
+        let headers = format!("Refer-To: <sip:{to}@127.0.0.1>\r\n");
+        let text = of_called(&invite, "p", desk_phone(), ("REFER", number), &headers, "");
+        world.phone_sends(desk_phone(), &text);
+        world.phone_reads(desk_phone(), "SIP/2.0 202");
+        ok(world, "NOTIFY");
+    };
+    // To nobody, and to one who is busy: she has her customer back.
+    refer(&mut world, 1, "nobody");
+    let told = ok(&mut world, "NOTIFY");
+    assert!(told.body().starts_with("SIP/2.0 40"), "{}", told.body());
+    refer(&mut world, 2, "202");
+    let second = world.phone_reads(colleague, "INVITE");
+    let busy = second.answer("486 Busy Here", "q", colleague, "");
+    world.phone_sends(colleague, &busy);
+    let told = ok(&mut world, "NOTIFY");
+    assert!(told.body().starts_with("SIP/2.0 480"), "{}", told.body());
+    assert_eq!(world.state(LI), "talking");
+
+    refer(&mut world, 3, "202");
+    let second = world.phone_reads(colleague, "INVITE");
+    let body = sdp(colleague, "8", "sendrecv");
+    let answer = second.answer("200 OK", "q", colleague, &body);
+    world.phone_sends(colleague, &answer);
+    let told = ok(&mut world, "NOTIFY");
+    assert!(told.body().starts_with("SIP/2.0 200"), "{}", told.body());
+    ok(&mut world, "BYE");
+    assert_eq!(world.state(LI), "wrap_up", "she is out of the call");
+    assert_eq!(world.far.open(), 1, "the customer talks on");
+    world.far.hang_up(NUMBER);
+    let bye = world.phone_reads(colleague, "BYE");
+    let answer = bye.answer("200 OK", "q", colleague, "");
+    world.phone_sends(colleague, &answer);
+    nothing_is_held(&mut world);
 }

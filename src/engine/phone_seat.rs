@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::call::Call;
 use super::handle::Problem;
 use super::media_worker::{MediaCommand, Source};
 use super::switch::{LegOf, ReplyId, SessionOf, Switch, sdp_body};
 use crate::agent::seat::{Kind, Seat};
 use crate::agent::state::State;
+use crate::call::transfer::Transfer;
 use crate::id::{AgentId, FenceToken, LegId, PhoneId};
 use crate::now::Now;
 use crate::sdp::negotiate::Negotiation;
@@ -24,6 +26,7 @@ const SUMMONS: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct PhoneSeats {
     seats: BTreeMap<AgentId, PhoneSeat>,
+    refers: u64,
 }
 
 struct PhoneSeat {
@@ -32,6 +35,16 @@ struct PhoneSeat {
     port: u16,
     sdp: Negotiation,
     phase: Phase,
+    refer: Option<Refer>,
+}
+
+/// How far a transfer by the phone's REFER has come.
+enum Refer {
+    /// Gate and store are asked.
+    Asked(ReplyId),
+    /// The third party is called.
+    Placed,
+    Refused(u16),
 }
 
 enum Phase {
@@ -59,6 +72,27 @@ impl PhoneSeats {
             Phase::Live => None,
         });
         ringing.min().map(|until| (until, "an agent's phone"))
+    }
+
+    /// Whether it is a phone that is answered, and no page.
+    pub fn heard(&mut self, reply: ReplyId, result: &Result<(), Problem>) -> bool {
+        let asked =
+            |seat: &&mut PhoneSeat| matches!(seat.refer, Some(Refer::Asked(of)) if of == reply);
+        let Some(seat) = self.seats.values_mut().find(asked) else {
+            return false;
+        };
+        seat.refer = Some(match result {
+            Ok(()) => Refer::Placed,
+            Err(problem) if matches!(problem.status, 404 | 422) => Refer::Refused(404),
+            Err(_) => Refer::Refused(403),
+        });
+        true
+    }
+
+    /// Names a wish that is no page's: from the top, where pages never come.
+    fn next_reply(&mut self) -> ReplyId {
+        self.refers += 1;
+        ReplyId(u64::MAX - self.refers)
     }
 
     fn of(&mut self, agent: &AgentId, session: SessionId) -> Option<&mut PhoneSeat> {
@@ -142,6 +176,7 @@ impl Switch {
             port,
             sdp,
             phase: Phase::Ringing { until, after },
+            refer: None,
         };
         self.phone_seats.seats.insert(agent.clone(), seat);
         Ok(())
@@ -228,6 +263,13 @@ impl Switch {
             } => {
                 self.phone_seat_agrees(agent, session, body);
             }
+            SipEvent::Refer {
+                refer_to, replaces, ..
+            } => match replaces {
+                // Her other calls are no agent's calls.
+                Some(_) => self.sip.refuse_refer(now, session, 603),
+                None => self.phone_seat_refers(now, agent, session, refer_to),
+            },
             SipEvent::Ended { by, .. } => {
                 self.sessions.remove(&session);
                 match by {
@@ -338,6 +380,46 @@ impl Switch {
         }
     }
 
+    /// Her transfer is the customer's transfer: the same as the page's.
+    fn phone_seat_refers(&mut self, now: Now, agent: &AgentId, session: SessionId, to: &str) {
+        let reply = self.phone_seats.next_reply();
+        let Some(seat) = self.phone_seats.of(agent, session) else {
+            return;
+        };
+        if seat.refer.is_some() {
+            return self.sip.refuse_refer(now, session, 491);
+        }
+        seat.refer = Some(Refer::Asked(reply));
+        self.sip.answer_refer(now, session, true);
+        let target = Target::parse(to).ok().and_then(|target| target.user_text());
+        let number = target.unwrap_or_default();
+        self.bring_in(now, agent, &number, Transfer::blind(), reply);
+    }
+
+    /// Tells phones whose transfer came to nothing.
+    fn phone_seats_told(&mut self, now: Now) -> bool {
+        let mut told = Vec::new();
+        for (agent, seat) in &self.phone_seats.seats {
+            let alone = || {
+                let call = self.live_call(agent);
+                call.is_some_and(|call| call.third.is_none())
+            };
+            match seat.refer {
+                Some(Refer::Refused(status)) => told.push((agent.clone(), seat.session, status)),
+                Some(Refer::Placed) if alone() => told.push((agent.clone(), seat.session, 480)),
+                _ => {}
+            }
+        }
+        for (agent, session, status) in &told {
+            if let Some(seat) = self.phone_seats.of(agent, *session) {
+                seat.refer = None;
+            }
+            self.sip
+                .notify_refer(now, *session, *status, crate::sip::phrase(*status));
+        }
+        !told.is_empty()
+    }
+
     /// It did not answer, or said no.
     fn phone_seat_failed(&mut self, now: Now, agent: &AgentId, problem: Problem) {
         self.phone_seat_released(now, agent, Some(problem));
@@ -418,7 +500,7 @@ impl Switch {
         for agent in &agents {
             self.phone_seat_released(now, agent, Some(super::commands::no_card()));
         }
-        !agents.is_empty()
+        self.phone_seats_told(now) || !agents.is_empty()
     }
 
     fn is_needed(&self, agent: &AgentId, seat: &PhoneSeat) -> bool {
@@ -452,11 +534,21 @@ impl Switch {
             leg,
             port,
             phase,
+            refer,
             ..
         } = seat;
         self.legs.remove(&leg);
         self.media(MediaCommand::CloseLeg { leg });
         self.ports.release(port, now.instant);
+        if refer.is_some() {
+            let call = self.call_on_desk(agent);
+            let status = match call.is_some_and(Call::is_handed_over) {
+                true => 200,
+                false => 487,
+            };
+            self.sip
+                .notify_refer(now, session, status, crate::sip::phrase(status));
+        }
         if self.sessions.remove(&session).is_some() {
             self.sip.hang_up(now, session, None);
         }

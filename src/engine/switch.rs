@@ -139,6 +139,7 @@ pub enum Output {
 pub(super) enum SessionOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -147,6 +148,7 @@ pub(super) enum SessionOf {
 pub(super) enum LegOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -196,6 +198,7 @@ pub struct Counters {
     pub writes_failed: u64,
     pub orphans: u64,
     pub calls: Totals,
+    pub transfers: super::transfer::Tally,
 }
 
 impl Switch {
@@ -372,6 +375,9 @@ impl Switch {
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
+            SipEvent::RegisterAnswered { register, answer } => {
+                self.register_answered(now, *register, *answer);
+            }
             SipEvent::Security(note) => security::log(note),
             SipEvent::Registered {
                 aor,
@@ -394,12 +400,13 @@ impl Switch {
         };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Through(call)) => self.through_event(now, call, event),
+            Some(SessionOf::Seat(agent)) if self.phone_seat_event(now, &agent, session, &event) => {
+            }
             _ if matches!(event, SipEvent::Refer { .. }) => {
                 self.sip.answer_refer(now, session, false);
             }
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
-            Some(SessionOf::Seat(agent)) if self.phone_seat_event(now, &agent, session, &event) => {
-            }
+            Some(SessionOf::Third(call)) => self.third_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
@@ -447,6 +454,9 @@ impl Switch {
     }
 
     pub(super) fn reply(&mut self, reply: ReplyId, result: Result<(), Problem>) {
+        if self.phone_seats.heard(reply, &result) {
+            return;
+        }
         self.replies.push(Output::Reply { reply, result });
     }
 
@@ -533,6 +543,8 @@ impl Switch {
                 "writes_failed": self.counters.writes_failed,
                 "orphans": self.counters.orphans,
                 "results": results,
+                "transfers": self.counters.transfers.outcomes,
+                "transfer_targets": self.counters.transfers.kinds,
             },
         })
     }
@@ -565,6 +577,7 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
         SipEvent::Registered { .. }
         | SipEvent::Unregistered { .. }
         | SipEvent::Pong { .. }
+        | SipEvent::RegisterAnswered { .. }
         | SipEvent::OrphanEnded { .. }
         | SipEvent::Security(_) => None,
     }
