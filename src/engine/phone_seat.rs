@@ -329,7 +329,7 @@ impl Switch {
             }
             After::Rejoin => {
                 if let Some(call) = self.live_call(agent).map(|call| call.id) {
-                    self.rejoin(now, call, leg);
+                    self.rejoin(call, leg);
                 }
             }
         }
