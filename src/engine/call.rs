@@ -50,7 +50,6 @@ pub(super) struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Out,
-    #[allow(dead_code)] // Made by a call that comes in.
     In,
 }
 
@@ -72,6 +71,8 @@ pub(super) enum Phase {
         plan: Box<InvitePlan>,
         failed: Box<Ending>,
     },
+    /// Her seat rings; until she answers, the caller is a call through us.
+    Offered,
     /// The customer is on the line.
     Answered {
         session: SessionId,
@@ -104,7 +105,10 @@ impl Call {
     pub fn session(&self) -> Option<SessionId> {
         match self.phase {
             Phase::Inviting { session, .. } | Phase::Answered { session } => Some(session),
-            Phase::Committing { .. } | Phase::FailingOver { .. } | Phase::Ended { .. } => None,
+            Phase::Committing { .. }
+            | Phase::FailingOver { .. }
+            | Phase::Offered
+            | Phase::Ended { .. } => None,
         }
     }
 

@@ -46,6 +46,7 @@ impl Switch {
             Phase::Answered { .. } => {
                 self.hang_up_customer(now, id, CallResult::Connected, "", store::EndedBy::Agent);
             }
+            Phase::Offered => return self.decline(now, agent),
             Phase::Ended { .. } => return Err(no_call()),
         }
         Ok(())
@@ -86,6 +87,10 @@ impl Switch {
         };
         if call.is_ended() {
             return;
+        }
+        if matches!(call.phase, Phase::Offered) {
+            let agent = call.agent.clone();
+            return self.ring_over(now, &agent, store::RingEnd::Withdrawn);
         }
         let answered = call.is_answered();
         call.progress.end(now.utc);

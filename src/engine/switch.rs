@@ -16,6 +16,7 @@ use super::connections::{Connections, is_connection};
 use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
+use super::inbound::Inbound;
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
 use super::security;
@@ -156,6 +157,7 @@ pub struct Switch {
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
     pub(super) through: Throughs,
+    pub(super) inbound: Inbound,
     /// Seat legs whose INVITE has been accepted.
     pub(super) accepted_seats: HashSet<LegId>,
     pub(super) ports: PortPool,
@@ -221,6 +223,7 @@ impl Switch {
             desks,
             calls: HashMap::new(),
             through: Throughs::default(),
+            inbound: Inbound::default(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),
@@ -287,7 +290,10 @@ impl Switch {
             } => self.place_resolved(now, &trunk, &place, answer),
             Input::Reload(config) => self.reload(now, *config),
             Input::HangUp { call } => self.hang_up_by_admin(now, call),
-            Input::Drain => self.drain(),
+            Input::Drain => {
+                self.drain();
+                self.send_callers_away(now);
+            }
             Input::Shutdown => self.end_everything(now),
         }
         self.settle(now);
@@ -438,6 +444,11 @@ impl Switch {
         leg
     }
 
+    /// Whether these two can hear each other.
+    pub(super) fn share_worker(&self, one: LegId, other: LegId) -> bool {
+        one.0 % self.workers == other.0 % self.workers
+    }
+
     pub(super) fn write(&mut self, write: Write, command: store::Command) {
         let id = self.next_write;
         self.next_write += 1;
@@ -479,6 +490,7 @@ impl Switch {
             })).collect::<Vec<_>>(),
             "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
             "through": self.through.snapshot(),
+            "inbound": self.inbound.snapshot(),
             "sip": {
                 "sessions": sip.sessions,
                 "dialogs": sip.dialogs,

@@ -5,6 +5,7 @@
 //! The verbs lie beside it: `arrive`, `place` (outgoing INVITEs), `progress` (their answers),
 //! `change` (hold), `end`, `passed` (what of a message survives).
 
+mod agents;
 mod arrive;
 mod change;
 mod end;
@@ -83,6 +84,10 @@ struct Through {
     emergency: bool,
     /// What the caller is told when nobody answers.
     best: Option<Refusal>,
+    /// The caller has had his 200, from whomever.
+    accepted: bool,
+    /// His leg is closed and not yet opened on another media worker.
+    moved: bool,
     since: UtcMs,
 }
 

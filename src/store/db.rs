@@ -13,7 +13,9 @@ use super::error::StoreError;
 use super::event_log;
 use super::fact::Fact;
 use super::read::View;
-use super::{dial, dispose, finish, import, recording, recover, release, reserve, session};
+use super::{
+    dial, dispose, finish, import, inbound, recording, recover, release, reserve, session,
+};
 use crate::dialer::campaign::{Campaign, Route, Rules};
 use crate::event::Kind;
 use crate::id::CampaignId;
@@ -300,6 +302,9 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             };
             finish::finish(work, *attempt, &end)
         }
+        Command::RingInbound(wish) => inbound::ring(work, wish),
+        Command::RingOver { attempt, why } => inbound::over(work, *attempt, *why),
+        Command::LastAgent { e164 } => inbound::last_agent(work, e164),
         Command::RecordingStarted { attempt, path } => recording::started(work, *attempt, path),
         Command::RecordingDone {
             attempt,

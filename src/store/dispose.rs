@@ -33,6 +33,7 @@ struct Ended {
     attempt: AttemptId,
     phone: PhoneId,
     result: CallResult,
+    is_incoming: bool,
 }
 
 /// Why a reservation ended that still lets its agent dispose: nobody has said anything yet.
@@ -100,7 +101,7 @@ fn last_ended(work: Work, token: FenceToken) -> Result<Option<Ended>, StoreError
     let ended = work
         .conn
         .prepare_cached(
-            "SELECT id, phone, result FROM attempts WHERE token = ?1 AND result IS NOT NULL
+            "SELECT id, phone, result, direction = 'in' FROM attempts WHERE token = ?1 AND result IS NOT NULL
              ORDER BY created_at DESC, id DESC LIMIT 1",
         )?
         .query_row([token], |row| {
@@ -108,6 +109,7 @@ fn last_ended(work: Work, token: FenceToken) -> Result<Option<Ended>, StoreError
                 attempt: row.get(0)?,
                 phone: row.get(1)?,
                 result: row.get(2)?,
+                is_incoming: row.get(3)?,
             })
         })
         .optional()?;
@@ -141,7 +143,8 @@ fn wrap_up(
         }
     };
     let is_silent = match chosen {
-        None => ended.result.is_answered(),
+        // The retry table is about calls of ours.
+        None => ended.result.is_answered() || ended.is_incoming,
         Some(disposition) => disposition.action == Action::NoDisposition,
     };
     let key = if is_silent {
@@ -163,7 +166,7 @@ fn wrap_up(
         _ if is_silent => LeadState::WrapUp,
         None => accept_result(work, lead, ended.phone)?,
         Some(disposition) => {
-            if !ended.result.is_answered() {
+            if !ended.result.is_answered() && !ended.is_incoming {
                 // What the network said of the number holds, whatever the agent says of the lead.
                 accept_result(work, lead, ended.phone)?;
             }
@@ -259,7 +262,8 @@ pub(super) fn accept_result(
 fn past(work: Work, lead: LeadId, phone: PhoneId) -> Result<Vec<Past>, StoreError> {
     let mut statement = work.conn.prepare_cached(
         "SELECT result, status, trunk, ended_at FROM attempts
-         WHERE lead = ?1 AND phone = ?2 AND result IS NOT NULL ORDER BY created_at, id",
+         WHERE lead = ?1 AND phone = ?2 AND result IS NOT NULL AND direction = 'out'
+         ORDER BY created_at, id",
     )?;
     let rows = statement.query_map(params![lead, phone], |row| {
         Ok(Past {

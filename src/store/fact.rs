@@ -51,6 +51,11 @@ pub enum Fact {
     },
     Stepped,
     Finished(Finished),
+    /// A caller's lead is on the desk of the agent whose seat rings.
+    Rung(Box<Reservation>),
+    LastAgent {
+        agent: Option<AgentId>,
+    },
     RecordingNoted,
     Disposed {
         token: FenceToken,
@@ -138,6 +143,8 @@ pub struct PhoneView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptView {
     pub attempt: AttemptId,
+    /// They called us.
+    pub is_incoming: bool,
     pub lead: LeadId,
     pub campaign: CampaignId,
     pub agent: AgentId,

@@ -18,6 +18,7 @@ pub mod fact;
 mod finish;
 mod idempotency;
 mod import;
+mod inbound;
 mod lead_row;
 pub mod read;
 mod recording;
@@ -32,6 +33,7 @@ pub use command::{AttemptStep, Command, EndedBy, Spans};
 pub use db::{Db, Place};
 pub use error::StoreError;
 pub use fact::Fact;
+pub use inbound::{INBOUND, Ring, RingEnd};
 pub use read::{Reader, View};
 pub use writer::{Refused, Store, StoreHandle};
 

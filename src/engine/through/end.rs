@@ -39,6 +39,11 @@ impl Switch {
         };
         let refusal = call.best.clone().unwrap_or_else(|| Refusal::ours(480));
         let session = call.caller.session;
+        if call.accepted {
+            let reason = format!("SIP;cause={}", refusal.status);
+            self.through.counters.unanswered += 1;
+            return self.through_close(now, id, Some(&reason));
+        }
         // What we say of ourselves is said as it is.
         let ours = refusal.phrase.is_none();
         let status = if ours {
@@ -85,6 +90,7 @@ impl Switch {
         let Some(call) = self.through.calls.remove(&id) else {
             return;
         };
+        self.caller_gone(now, id);
         let Through {
             caller,
             phase,
@@ -162,6 +168,9 @@ impl Switch {
                 let Some(id) = self.through_of(*leg) else {
                     return Some(fact);
                 };
+                if self.port_tried_again(now, id) {
+                    return None;
+                }
                 tracing::error!(
                     port,
                     "RTP port is taken by another program; see [media] rtp_ports"
