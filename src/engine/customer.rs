@@ -1,11 +1,10 @@
 //! What a trunk says of a customer's call: ringing, answered, refused, changed, ended.
 
-use std::time::Duration;
-
 use super::call::Phase;
 use super::ending::Ending;
 use super::media_worker::{MediaCommand, Source};
 use super::switch::{LegOf, Switch, sdp_body};
+use super::trunk_call::failure;
 use super::writes::Write;
 use crate::call::result::CallResult;
 use crate::id::{CallId, LegId};
@@ -20,6 +19,9 @@ impl Switch {
     pub(super) fn customer_event(&mut self, now: Now, id: CallId, event: SipEvent) {
         match event {
             SipEvent::Provisional { body, .. } => self.provisional(now, id, body),
+            SipEvent::Redirected {
+                session, contacts, ..
+            } => self.note_redirect(session, contacts),
             SipEvent::Answered {
                 session,
                 dialog,
@@ -36,14 +38,8 @@ impl Switch {
                 local,
             } => {
                 self.sessions.remove(&session);
-                let failure = Failure {
-                    status,
-                    q850: reason.q850,
-                    retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
-                    local,
-                    alerted: false,
-                };
-                self.customer_failed(now, id, failure, &phrase, &reason);
+                let failure = failure(status, &reason, retry_after_s, local);
+                self.customer_failed(now, id, session, failure, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
             SipEvent::Confirmed {
@@ -170,6 +166,7 @@ impl Switch {
         &mut self,
         now: Now,
         id: CallId,
+        session: SessionId,
         failure: Failure,
         phrase: &str,
         reason: &Reason,
@@ -181,6 +178,7 @@ impl Switch {
         let failure = Failure { alerted, ..failure };
         let inviting = matches!(call.phase, Phase::Inviting { .. });
         let (way, mut ways) = (call.way.clone(), call.ways.clone());
+        let number = call.number.clone();
         let result = CallResult::from_final(status, reason.q850, alerted, None)
             .with_reason_text(reason.text.as_deref().unwrap_or_default());
         let ending = Ending {
@@ -191,7 +189,12 @@ impl Switch {
             by: store::EndedBy::Network,
         };
         let next = way.map_or(Next::Nothing, |way| {
-            self.way_failed(now, &way, &mut ways, &failure, &ending.detail)
+            let next = self.way_failed(now, &way, &mut ways, &failure, &ending.detail);
+            // The gate has let this number be called, and no other.
+            match self.open_redirect(now, session, &way, &number, &mut ways, |_, _| false) {
+                true => Next::Server,
+                false => next,
+            }
         });
         if let Some(call) = self.calls.get_mut(&id) {
             call.ways = ways;

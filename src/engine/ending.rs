@@ -54,6 +54,9 @@ impl Switch {
 
     /// From `foredial ctl hangup`: as if the agent had hung up.
     pub(super) fn hang_up_by_admin(&mut self, now: Now, call: CallId) {
+        if self.through_hang_up(now, call) {
+            return;
+        }
         let Some(agent) = self.calls.get(&call).map(|call| call.agent.clone()) else {
             return;
         };

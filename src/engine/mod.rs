@@ -1,6 +1,7 @@
 //! The switch and the loop that drives it: the only place where running machines are wired
 //! together. Facts of one room become commands to another here, and nowhere else.
 
+mod bindings;
 mod bridge;
 mod call;
 pub mod card;
@@ -19,6 +20,7 @@ mod lease;
 pub mod media_worker;
 mod recorded;
 pub mod recorder;
+mod redirect;
 mod reload;
 pub mod resolved;
 mod restore;
@@ -32,6 +34,7 @@ pub mod tap;
 mod through;
 mod timers;
 mod trunk_call;
+mod trunk_register;
 mod trunks;
 pub mod ways;
 mod writes;

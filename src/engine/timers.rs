@@ -48,6 +48,7 @@ impl Switch {
             .chain(self.inbound.poll_timeout())
             .chain(sip)
             .chain(self.trunks.poll_timeout())
+            .chain(self.unsaved.poll_timeout())
             .min_by_key(|(at, _)| *at)
     }
 
@@ -70,6 +71,7 @@ impl Switch {
         self.callers_timeout(now);
         self.expire_leases(now);
         self.write_again(now);
+        self.save_due_bindings(now);
         self.settle(now);
     }
 
@@ -273,6 +275,7 @@ impl Switch {
     /// The process is about to stop: every far end is told.
     pub(super) fn end_everything(&mut self, now: Now) {
         self.draining = true;
+        self.leave_registrars(now, |_| false);
         let live: Vec<(CallId, bool, bool)> = self
             .calls
             .values()
@@ -293,6 +296,7 @@ impl Switch {
             );
         }
         self.end_throughs(now);
+        self.save_all_bindings(now);
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.sip.hang_up(now, session, Some("SIP;text=\"stopped\""));
         }

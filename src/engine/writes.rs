@@ -71,6 +71,10 @@ pub(super) enum Write {
         automatic: bool,
         reply: Option<ReplyId>,
     },
+    /// Where these users' phones can be reached.
+    Bindings {
+        users: Vec<String>,
+    },
 }
 
 /// What an agent does after a card she did not dial.
@@ -226,7 +230,7 @@ impl Switch {
                     self.mark_recording(CallId(attempt.0), Recording::Done);
                 }
             }
-            (Write::Step | Write::Expire, _) => {}
+            (Write::Step | Write::Expire | Write::Bindings { .. }, _) => {}
         }
     }
 
@@ -284,6 +288,7 @@ impl Switch {
             // The call goes on; a store that cannot write is an alarm, not a hang-up.
             Write::Answered { session } => self.sip.acknowledge(now, session, None),
             Write::Step | Write::Expire => {}
+            Write::Bindings { users } => self.bindings_not_saved(now, users),
             Write::Outcome { command } => {
                 let at = now.instant + self.config.limits.write_again;
                 let again = Write::Outcome {

@@ -2,6 +2,7 @@
 
 mod dialing;
 mod inbound;
+mod phones;
 mod recovery;
 mod stories;
 mod storm;

@@ -117,7 +117,7 @@ impl Switch {
             return;
         };
         let old = call.caller.leg;
-        if self.share_worker(old, seat) {
+        if self.are_beside(old, seat) {
             return;
         }
         let leg = self.new_leg(Some(seat));
