@@ -189,6 +189,9 @@ impl Switch {
             recording: Recording::Off,
             plan: String::new(),
             sdp: came.sdp,
+            third: None,
+            third_past: None,
+            handed_over: None,
         };
         self.calls.insert(call, offered);
         if let Some(desk) = self.desk(agent) {

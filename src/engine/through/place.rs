@@ -329,6 +329,7 @@ impl Switch {
         };
         let mut codecs = match call.caller.sdp.agreed().map(|agreed| agreed.codec) {
             Some(Codec::Pcmu) => vec![Codec::Pcmu, Codec::Pcma],
+            Some(Codec::Opus) => vec![Codec::Opus, Codec::Pcma, Codec::Pcmu],
             _ => vec![Codec::Pcma, Codec::Pcmu],
         };
         let trunk = placement.way.as_ref().map(|way| &way.trunk);
@@ -441,7 +442,7 @@ impl Switch {
     }
 
     /// Our host and port as far ends see them.
-    pub(super) fn own_host(&self) -> String {
+    pub(in crate::engine) fn own_host(&self) -> String {
         let advertised = self.config.endpoint.udp_advertised;
         match advertised.ip().is_unspecified() {
             true => self.config.trunk_flow.local.to_string(),
