@@ -30,6 +30,10 @@ impl Switch {
         id: CallId,
         seated: Seated,
     ) -> bool {
+        if !self.caller_may_be_taken(id) {
+            self.caller_refused(id, NOBODY);
+            return false;
+        }
         let target = match self.target_of(&seated) {
             Ok(target) => target,
             Err(status) => {

@@ -59,6 +59,7 @@ impl Switch {
         call.phase = Phase::Answered { session };
         call.progress.answer(now.utc);
         (call.leg, call.port, call.sdp) = (leg, side.port, side.sdp);
+        call.way = side.way;
         call.plan = dialog.clone();
         let attempt = call.attempt;
         tracing::info!(call = %taken, %agent, "a caller is answered");
@@ -75,7 +76,7 @@ impl Switch {
             store::Command::Step { attempt, step },
         );
         self.start_recording(now, taken);
-        self.rejoin(now, taken, seat);
+        self.rejoin(taken, seat);
         self.step(attempt, AttemptStep::Bridged);
         Ok(())
     }

@@ -4,6 +4,7 @@
 use super::{Phase, Refusal};
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
 use crate::engine::switch::{LegOf, Switch};
+use crate::engine::trunk_call::Way;
 use crate::id::{CallId, LegId, TrunkId};
 use crate::leads::phone::{self, Region};
 use crate::leads::row::{Phone, PhoneKind};
@@ -35,6 +36,8 @@ pub(in crate::engine) struct Taken {
     pub leg: LegId,
     pub port: u16,
     pub sdp: Negotiation,
+    /// His place on a trunk we called him by, before he was put through.
+    pub way: Option<Way>,
     /// To his offer, if he made one.
     pub answer: Option<String>,
     pub accepted: bool,
@@ -58,18 +61,26 @@ impl Switch {
         })
     }
 
+    /// Whether an agent can take him. Who is put through by a phone stays with the phone until
+    /// somebody answers, and agents' seats are not asked.
+    pub(in crate::engine) fn caller_may_be_taken(&self, id: CallId) -> bool {
+        let call = self.through.calls.get(&id);
+        call.is_some_and(|call| matches!(call.phase, Phase::Calling))
+    }
+
     /// Whom he says he is: what a trunk asserts (RFC 3325) before his From, as E.164 where the
     /// trunk's rule can read it.
     pub(in crate::engine) fn caller_phone(&self, id: CallId) -> Option<Phone> {
         let call = self.through.calls.get(&id)?;
         let asserted = call
+            .caller
             .headers
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("P-Asserted-Identity"))
             .and_then(|(_, value)| NameAddr::parse(value))
             .and_then(|name| Target::parse(&name.uri).ok())
             .and_then(|target| target.user_text());
-        let shown = asserted.unwrap_or_else(|| call.from.user.clone());
+        let shown = asserted.unwrap_or_else(|| call.caller.party.user.clone());
         let shown = shown.split(';').next().unwrap_or_default().to_owned();
         let read = match &call.source {
             Source::Trunk(trunk) => self.config.trunks.get(trunk),
@@ -162,8 +173,8 @@ impl Switch {
         self.through.calls.get(&id).filter(calling)?;
         self.through.set_deadline(id, None);
         let call = self.through.calls.remove(&id)?;
-        if let Some((ticket, _)) = call.leave {
-            self.outside_call_ended(now, ticket, std::time::Duration::ZERO);
+        for leave in call.leave.into_iter().chain(call.leaves) {
+            self.through_leave_ended(now, &leave);
         }
         self.through.counters.answered += 1;
         Some(Taken {
@@ -171,6 +182,7 @@ impl Switch {
             leg: call.caller.leg,
             port: call.caller.port,
             sdp: call.caller.sdp,
+            way: call.caller.way,
             answer: call.answer,
             accepted: call.accepted,
         })
