@@ -11,7 +11,7 @@ use super::network::address;
 use super::written::{Found, Section, Wrong};
 use super::{TrunkConfig, unique};
 use crate::dialer::hours::zone;
-use crate::route::{Emergency, Match, Outward, Plan, Rewrite, Rule, Step, Window};
+use crate::route::{Emergency, Match, Outward, Plan, Rewrite, Rule, Step, Waiting, Window};
 use regex::Regex;
 use serde::Serialize;
 use std::net::IpAddr;
@@ -23,6 +23,13 @@ pub(super) use check::Names;
 const RING_S: u32 = 30;
 const RING_S_MAX: u32 = 600;
 const STRIP_MAX: u32 = 32;
+/// How long a caller waits for an agent, and at most: a call that is not answered ends after ten
+/// minutes whatever is said here.
+const QUEUE_S: u32 = 120;
+const QUEUE_S_MAX: u32 = 3_600;
+/// How many callers wait for one campaign.
+const QUEUE_CALLERS: u32 = 20;
+const QUEUE_CALLERS_MAX: u32 = 1_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RoutingConfig {
@@ -58,6 +65,9 @@ pub struct RouteConfig {
     /// Empty: each trunk's own.
     pub caller_id: String,
     pub ring_s: u32,
+    pub queue_s: u32,
+    pub queue_max: u32,
+    pub answer: bool,
     pub record: bool,
 }
 
@@ -133,6 +143,9 @@ impl RouteConfig {
             section.check(found.span.clone(), super::trunk::e164(&found.value));
         }
         let ring_s = section.count("ring_s", RING_S, 1..=RING_S_MAX);
+        let queue_s = section.count("queue_s", QUEUE_S, 0..=QUEUE_S_MAX);
+        let queue_max = section.count("queue_max", QUEUE_CALLERS, 0..=QUEUE_CALLERS_MAX);
+        let answer = section.flag("answer", false);
         let record = section.flag("record", false);
         section.done();
         RouteConfig {
@@ -149,6 +162,9 @@ impl RouteConfig {
             then,
             caller_id: caller_id.map_or_else(String::new, |found| found.value),
             ring_s,
+            queue_s,
+            queue_max,
+            answer,
             record,
         }
     }
@@ -168,10 +184,17 @@ impl RouteConfig {
             true => trunk.caller_id.clone(),
             false => self.caller_id.clone(),
         };
+        let waiting = Waiting {
+            wait_ms: u64::from(self.queue_s) * 1_000,
+            callers_max: self.queue_max,
+            answer: self.answer,
+        };
         let first = self.action.iter().map(RouteAction::words);
         let steps = first
             .chain(self.then.iter().map(|text| action::words(text)))
-            .filter_map(|(kind, values)| action::step(kind, &values, &outward(trunks, &shown)));
+            .filter_map(|(kind, values)| {
+                action::step(kind, &values, waiting, &outward(trunks, &shown))
+            });
         let window = self.window.as_ref().and_then(|window| {
             Some(Window {
                 from_min: window.hours_min.0,

@@ -56,7 +56,6 @@ pub(super) struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Out,
-    #[allow(dead_code)] // Made by a call that comes in.
     In,
 }
 
@@ -78,6 +77,8 @@ pub(super) enum Phase {
         plan: Box<InvitePlan>,
         failed: Box<Ending>,
     },
+    /// Her seat rings; until she answers, the caller is a call through us.
+    Offered,
     /// The customer is on the line.
     Answered {
         session: SessionId,
@@ -110,7 +111,10 @@ impl Call {
     pub fn session(&self) -> Option<SessionId> {
         match self.phase {
             Phase::Inviting { session, .. } | Phase::Answered { session } => Some(session),
-            Phase::Committing { .. } | Phase::FailingOver { .. } | Phase::Ended { .. } => None,
+            Phase::Committing { .. }
+            | Phase::FailingOver { .. }
+            | Phase::Offered
+            | Phase::Ended { .. } => None,
         }
     }
 

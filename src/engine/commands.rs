@@ -90,6 +90,8 @@ impl Switch {
             AgentCommand::Extend { token } => {
                 return self.extend(agent, FenceToken(token), reply);
             }
+            AgentCommand::Answer => self.answer(now, agent),
+            AgentCommand::Decline => self.decline(now, agent),
             AgentCommand::HangUp => self.agent_hangs_up(now, agent),
             AgentCommand::Mute { on } => self.mute(now, agent, on),
             AgentCommand::Hold { on } => self.hold(now, agent, on),
@@ -124,6 +126,8 @@ impl Switch {
 
     /// Asks the store for a card when the agent is READY and has none.
     pub(super) fn ask_for_card(&mut self, now: Now, agent: &AgentId) {
+        // Whoever waits for her already comes first.
+        self.offer(now);
         let draining = self.draining;
         let Some(desk) = self.desks.get(agent) else {
             return;

@@ -42,6 +42,9 @@ impl Switch {
                 self.customer_failed(now, id, session, failure, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
+            SipEvent::Confirmed {
+                body: Some(body), ..
+            } => self.customer_confirmed(id, &body),
             SipEvent::Ended {
                 session,
                 by,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::card::Card;
 use super::handle::DeskUpdate;
+use super::inbound::ringing::Rung;
 use super::resolved::{AgentProfile, Text};
 use super::switch::{Output, Switch};
 use super::writes::Write;
@@ -32,6 +33,8 @@ pub(super) struct Desk {
     pub call: Option<CallId>,
     pub ask: Ask,
     pub waiting: Option<Waiting>,
+    /// Somebody wants her: her seat rings.
+    pub rung: Option<Rung>,
     changed: bool,
     seq: u64,
     /// The state last told to the store.
@@ -69,6 +72,7 @@ impl Desk {
             call: None,
             ask: Ask::Idle,
             waiting: None,
+            rung: None,
             changed: true,
             seq: 0,
             told: State::LoggedOut,

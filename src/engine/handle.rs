@@ -53,6 +53,10 @@ pub enum AgentCommand {
     Extend {
         token: u64,
     },
+    /// Takes the caller who rings.
+    Answer,
+    /// Will not take the caller who rings; she is NOT_READY then.
+    Decline,
     HangUp,
     Mute {
         on: bool,

@@ -9,6 +9,7 @@ use crate::id::{AgentId, LegId};
 use crate::media::g711::Law;
 use crate::now::Now;
 use crate::sip::{Body, Flow, SessionId, Transport};
+use crate::store;
 
 /// What the page calls to take its seat.
 const SEAT_USER: &str = "seat";
@@ -182,6 +183,7 @@ impl Switch {
         if let Some((call, _)) = call {
             self.agent_leg_gone(call);
         }
+        self.ring_over(now, &agent, store::RingEnd::SeatLost);
     }
 
     /// The customer has answered meanwhile: the agent has a call's grace to come back, no longer

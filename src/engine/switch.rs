@@ -17,6 +17,7 @@ use super::connections::{Connections, is_connection};
 use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
+use super::inbound::Inbound;
 use super::media_worker::{MediaCommand, MediaFact};
 use super::phone_seat::PhoneSeats;
 use super::resolved::EngineConfig;
@@ -161,6 +162,7 @@ pub struct Switch {
     pub(super) legs: HashMap<LegId, LegOf>,
     pub(super) through: Throughs,
     pub(super) phone_seats: PhoneSeats,
+    pub(super) inbound: Inbound,
     /// Seat legs whose INVITE has been accepted.
     pub(super) accepted_seats: HashSet<LegId>,
     pub(super) ports: PortPool,
@@ -229,6 +231,7 @@ impl Switch {
             calls: HashMap::new(),
             through: Throughs::default(),
             phone_seats: PhoneSeats::default(),
+            inbound: Inbound::default(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),
@@ -296,7 +299,10 @@ impl Switch {
             } => self.place_resolved(now, &trunk, &place, answer),
             Input::Reload(config) => self.reload(now, *config),
             Input::HangUp { call } => self.hang_up_by_admin(now, call),
-            Input::Drain => self.drain(),
+            Input::Drain => {
+                self.drain();
+                self.send_callers_away(now);
+            }
             Input::Shutdown => self.end_everything(now),
         }
         self.settle(now);
@@ -517,6 +523,7 @@ impl Switch {
             })).collect::<Vec<_>>(),
             "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
             "through": self.through.snapshot(),
+            "inbound": self.inbound.snapshot(),
             "sip": {
                 "sessions": sip.sessions,
                 "dialogs": sip.dialogs,

@@ -6,6 +6,7 @@
 //! `change` (hold), `refer` and `attend` (transfers), `replace` (INVITE with Replaces), `join` (who
 //! takes whose place), `end`, `passed` (what of a message survives).
 
+mod agents;
 mod arrive;
 mod attend;
 mod change;
@@ -94,6 +95,10 @@ struct Through {
     emergency: bool,
     /// What the caller is told when nobody answers.
     best: Option<Refusal>,
+    /// The caller has had his 200, from whomever.
+    accepted: bool,
+    /// His leg is closed and not yet opened on another media worker.
+    moved: bool,
     since: UtcMs,
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::inbound::{Ring, RingEnd};
 use super::phone::StoredPhone;
 use crate::call::result::CallResult;
 use crate::dialer::campaign::Rules;
@@ -121,6 +122,17 @@ pub enum Command {
         /// `agent`, `phone` or `number`.
         to: &'static str,
         spans: Spans,
+    },
+    /// A caller for an agent → `Rung` | `Refused`.
+    RingInbound(Box<Ring>),
+    /// Her seat has stopped ringing without an answer → `Released`, or `Stepped` too late.
+    RingOver {
+        attempt: AttemptId,
+        why: RingEnd,
+    },
+    /// Who called this number last → `LastAgent`.
+    LastAgent {
+        e164: String,
     },
     RecordingStarted {
         attempt: AttemptId,

@@ -49,6 +49,8 @@ pub struct World {
     pub media: Vec<MediaCommand>,
     /// Everything the switch sent to the trunk, first lines only.
     pub sent: Vec<String>,
+    /// The same, whole.
+    pub letters: Vec<String>,
     config: EngineConfig,
     replies: HashMap<ReplyId, Result<(), Problem>>,
     arrivals: BTreeMap<(Instant, u64), Arrival>,
@@ -145,6 +147,7 @@ impl World {
             desks: HashMap::new(),
             media: Vec::new(),
             sent: Vec::new(),
+            letters: Vec::new(),
             config,
             replies: HashMap::new(),
             arrivals: BTreeMap::new(),
@@ -492,6 +495,7 @@ impl World {
                     let text = String::from_utf8_lossy(&bytes);
                     self.sent
                         .push(text.lines().next().unwrap_or_default().to_owned());
+                    self.letters.push(text.into_owned());
                     self.later(WIRE, Arrival::AtFarEnd(flow.remote, bytes));
                 }
                 Output::Sip { flow, bytes } => self.page_receives(flow.id, &bytes),

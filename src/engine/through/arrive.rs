@@ -166,6 +166,8 @@ impl Switch {
             recording: None,
             emergency: routed.emergency,
             best: None,
+            accepted: false,
+            moved: false,
             since: now.utc,
         };
         self.through.calls.insert(id, call);

@@ -67,6 +67,10 @@ impl Switch {
             Step::Trunks(trunks) => self.through_trunks(now, id, trunks),
             Step::Phone(user) => self.through_to_phone(now, id, &user),
             Step::Uri(uri) => self.through_to_peer(now, id, &uri),
+            Step::Seat(seated) => {
+                self.through.set_deadline(id, None);
+                self.caller_for_agents(now, id, seated)
+            }
             Step::Play(tone) => self.through_play(now, id, tone),
             Step::Refuse(status) => {
                 self.note_refusal(id, Refusal::ours(status));

@@ -19,7 +19,7 @@ use crate::now::Now;
 
 use super::accounts::Accounts;
 use super::auth::{Algorithm, Credentials, Secret};
-use super::dialog::{InvitePlan, Orphan};
+use super::dialog::{DialogIdentity, InvitePlan, Orphan};
 use super::event::{Flow, InfoDigit, InviteTimers, Output, PingId, SessionId, SipEvent};
 use super::message::{Body, Method, NameAddr, Request, Response};
 use super::registrar::{Change, Registered, Registrar};
@@ -276,6 +276,13 @@ impl Endpoint {
     #[must_use]
     pub fn replaces_of(&self, session: SessionId) -> Option<Replaces> {
         self.sessions.replaces_of(session)
+    }
+
+    /// The dialog this session has or, of a call that came in, would have once it is answered:
+    /// what is written down before the answer leaves.
+    #[must_use]
+    pub fn dialog_of(&self, session: SessionId) -> Option<DialogIdentity> {
+        self.sessions.dialog_of(session)
     }
 
     // ── outside calls

@@ -53,6 +53,7 @@ class App {
   #clock = new ServerClock();
   #bell = new Bell();
   #toast_id = 0;
+  #rang_ms = 0;
   #volume_timer: ReturnType<typeof setTimeout> | undefined;
 
   shown_phone = $derived.by<PhoneNumber | null>(() => {
@@ -132,6 +133,7 @@ class App {
     if (!next || next.missing) return;
     if (next.action === 'ready' || next.action === 'next') void this.send({ cmd: next.action });
     else if (next.action === 'dial') this.dial();
+    else if (next.action === 'answer') void this.send({ cmd: 'answer' });
     else if (next.action === 'save') this.save();
     else if (next.action === 'hang_up' || next.action === 'stop') this.hang_up();
   }
@@ -155,6 +157,10 @@ class App {
   extend(): void {
     const card = this.desk?.card;
     if (card && card.extensions_left > 0) void this.send({ cmd: 'extend', token: card.token });
+  }
+
+  decline(): void {
+    if (this.desk?.state.kind === 'ringing') void this.send({ cmd: 'decline' });
   }
 
   hang_up(): void {
@@ -364,6 +370,10 @@ class App {
   #announce(before: Desk, desk: Desk): void {
     const [was, is] = [before.call?.state, desk.call?.state];
     if (was === is) return;
+    if (is === 'ringing' && desk.call?.direction === 'in') {
+      this.announcement = m.announce_incoming({ name: this.#caller() });
+      return;
+    }
     if (is === 'ringing') this.announcement = m.announce_ringing();
     if (is === 'talking' && was !== 'held') this.announcement = m.announce_answered();
     if (is === 'ended') this.announcement = m.announce_ended({ result: result_name(desk.call?.result ?? 'connected') });
@@ -373,14 +383,32 @@ class App {
     this.now_ms = this.#clock.now_ms(Date.now());
     const desk = this.desk;
     document.title = this.#title();
+    this.#ring(desk);
     if (desk?.state.kind === 'previewing' && this.#bell.due(this.now_ms, desk.card?.deadline_ms ?? desk.state.deadline_ms)) {
       chime.ten_seconds();
       this.announcement = m.announce_ten_seconds();
     }
   }
 
+  /** An incoming call is heard until it is answered or over. */
+  #ring(desk: Desk | null): void {
+    if (desk?.state.kind !== 'ringing') {
+      this.#rang_ms = 0;
+      return;
+    }
+    const now_ms = Date.now();
+    if (now_ms - this.#rang_ms < chime.RING_EVERY_MS) return;
+    this.#rang_ms = now_ms;
+    chime.ring();
+  }
+
+  #caller(): string {
+    return this.desk?.card?.name || this.shown_phone?.display || m.caller_unknown();
+  }
+
   #title(): string {
     const desk = this.desk;
+    if (desk?.state.kind === 'ringing') return m.title_incoming({ name: this.#caller() });
     if (!this.in_call || !desk?.call) return m.app_name();
     const since = desk.call.answered_ms ?? desk.call.started_ms;
     return m.title_in_call({ time: duration(this.now_ms - since), name: desk.card?.name ?? '' });

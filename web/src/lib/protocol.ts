@@ -3,7 +3,7 @@
 
 export type Text = { en: string; zh: string };
 
-export type StateKind = 'not_ready' | 'ready' | 'previewing' | 'dialing' | 'talking' | 'wrap_up' | 'logged_out';
+export type StateKind = 'not_ready' | 'ready' | 'previewing' | 'dialing' | 'ringing' | 'talking' | 'wrap_up' | 'logged_out';
 
 export type AgentState = {
   kind: StateKind;
@@ -79,6 +79,8 @@ export type Card = {
 
 export type Call = {
   id: string;
+  /** Who called whom; absent from an older switch. */
+  direction?: 'out' | 'in';
   state: 'dialing' | 'ringing' | 'talking' | 'held' | 'ended';
   started_ms: number;
   ringing_ms: number | null;
@@ -118,6 +120,8 @@ export type Command =
   | ({ cmd: 'cancel' } & Fenced)
   | ({ cmd: 'dnc' } & Fenced)
   | { cmd: 'extend'; token: number }
+  | { cmd: 'answer' }
+  | { cmd: 'decline' }
   | { cmd: 'hang_up' }
   | { cmd: 'mute'; on: boolean }
   | { cmd: 'hold'; on: boolean }
