@@ -170,6 +170,7 @@ impl Switch {
             "waiting": desk.waiting.as_ref().map(waiting),
             "card": desk.card.as_ref().map(|card| card.picture(&desk.agent, &desk.profile.language, now)),
             "call": self.call_picture(desk),
+            "targets": self.targets(agent),
             "draining": self.draining,
         })
     }

@@ -13,6 +13,7 @@ import type { Phone, PhoneStatus, Quality, Sound } from './phone';
 import { prefs, type Theme } from './prefs';
 import type { Command, Desk, PhoneNumber, Problem } from './protocol';
 import { sign_in, sign_out, signed_in_as, type SignInFailure } from './session';
+import { acts, command_of, may_bring_in, third_party, type Act } from './transfer';
 import { uuid } from './uuid';
 
 const TOASTS_MOST = 3;
@@ -186,7 +187,16 @@ class App {
 
   toggle_hold(): void {
     const call = this.desk?.call;
-    if (this.desk?.state.kind === 'talking' && call) void this.send({ cmd: 'hold', on: !call.held });
+    if (this.desk?.state.kind === 'talking' && call && !third_party(this.desk)) void this.send({ cmd: 'hold', on: !call.held });
+  }
+
+  bring_in(cmd: 'consult' | 'transfer', to: string): void {
+    if (may_bring_in(this.desk)) void this.send({ cmd, to });
+  }
+
+  third(act: Act): void {
+    const third = third_party(this.desk);
+    if (third && acts(third).includes(act)) void this.send(command_of(act));
   }
 
   set_volume(db: number): void {

@@ -124,6 +124,13 @@ const PROBLEMS: Words = {
   notes_too_long: m.problem_notes_too_long,
   callback_time_missing: m.problem_callback_time,
   callback_time_past: m.problem_callback_time,
+  third_party: m.problem_third_party,
+  no_third_party: m.problem_no_third_party,
+  unknown_target: m.problem_unknown_target,
+  not_registered: m.problem_not_registered,
+  emergency: m.problem_emergency,
+  fraud: m.problem_fraud,
+  route: m.problem_fraud,
 };
 
 /** The gate's rules, by the stable names the switch sends. */

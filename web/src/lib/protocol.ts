@@ -77,6 +77,19 @@ export type Card = {
   why: Text | null;
 };
 
+/** A third party in the call, or how the last one's part ended. */
+export type TransferState = {
+  state: 'calling' | 'ringing' | 'leaving' | 'consulting' | 'joined' | 'over';
+  kind: string;
+  name: string;
+  /** With whom the agent talks in a consultation. */
+  heard: 'third' | 'customer' | null;
+  since_ms: number | null;
+  answered_ms: number | null;
+  /** `completed`, `dropped`, `third_left`, `denied` or a call's result. */
+  outcome: string | null;
+};
+
 export type Call = {
   id: string;
   /** Who called whom; absent from an older switch. */
@@ -93,6 +106,8 @@ export type Call = {
   result: string | null;
   detail: string | null;
   recording_ready: boolean;
+  transfer?: TransferState | null;
+  handed_over?: boolean;
 };
 
 export type Desk = {
@@ -103,6 +118,8 @@ export type Desk = {
   waiting: Waiting | null;
   card: Card | null;
   call: Call | null;
+  /** Whom the agent may bring in, while she talks. */
+  targets?: { phones: { user: string; registered: boolean }[] } | null;
   /** The switch is being stopped: calls go on, no new ones. */
   draining?: boolean;
 };
@@ -125,6 +142,11 @@ export type Command =
   | { cmd: 'hang_up' }
   | { cmd: 'mute'; on: boolean }
   | { cmd: 'hold'; on: boolean }
+  | { cmd: 'consult'; to: string }
+  | { cmd: 'transfer'; to: string }
+  | { cmd: 'swap' }
+  | { cmd: 'complete' }
+  | { cmd: 'drop' }
   | { cmd: 'volume'; db: number }
   | ({ cmd: 'dispose'; disposition: string; notes: string; callback_at_ms?: number } & Fenced)
   | { cmd: 'log_out' };
