@@ -64,6 +64,8 @@ fn plan() -> EngineConfig {
         user: user.to_owned(),
         secret: Secret::Password("p".to_owned()),
         order: vec![Algorithm::Sha256, Algorithm::Md5],
+        srtp: Default::default(),
+        srtp_over_plain: false,
     };
     config.phones = ["101", "102", "103"].map(phone).to_vec();
     let desk = |user: &str| rule(user, user, vec![Step::Phone(user.to_owned())]);

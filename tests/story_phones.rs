@@ -33,6 +33,8 @@ fn house() -> EngineConfig {
             user: user.to_owned(),
             secret: Secret::Password("p".to_owned()),
             order: vec![Algorithm::Sha256, Algorithm::Md5],
+            srtp: Default::default(),
+            srtp_over_plain: false,
         })
         .to_vec();
     config.plan.rules = vec![Rule {

@@ -64,6 +64,8 @@ fn a_trunk_changed_under_fifty_calls_touches_none_and_carries_the_next_one() {
             user: "101".to_owned(),
             secret: Secret::Password("secret".to_owned()),
             order: vec![Algorithm::Sha256],
+            srtp: Default::default(),
+            srtp_over_plain: false,
         }];
     });
     world.run_for(Duration::from_secs(5));

@@ -62,6 +62,8 @@ fn with(rules: Vec<Rule>) -> EngineConfig {
         user: user.to_owned(),
         secret: Secret::Password("p".to_owned()),
         order: vec![Algorithm::Sha256, Algorithm::Md5],
+        srtp: Default::default(),
+        srtp_over_plain: false,
     };
     config.phones = vec![phone("101"), phone("102")];
     config.plan.rules = rules;

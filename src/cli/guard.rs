@@ -87,6 +87,8 @@ pub(super) fn phone(phone: &PhoneConfig) -> Phone {
         user: phone.user.clone(),
         secret,
         order: order.collect(),
+        srtp: phone.srtp.policy(),
+        srtp_over_plain: phone.srtp_over_plain,
     }
 }
 

@@ -4,6 +4,7 @@
 //! wrong configuration shows all its errors. Output for people goes to stdout, logs to stderr.
 
 mod archive;
+mod certificates;
 mod check;
 mod control;
 mod ctl;

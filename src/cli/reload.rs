@@ -2,8 +2,9 @@
 //! A file with a mistake changes nothing. What can be taken over is, all at once; what cannot is
 //! named. Agents who left keep their sign-in until their call is over.
 
+use super::certificates::Certificates;
 use super::log;
-use crate::config::{self, Config};
+use crate::config::{self, Config, HttpConfig, SipConfig};
 use crate::engine::handle::Handle;
 use crate::engine::resolved::EngineConfig;
 use crate::http::{Reloaded, Reloading, Site, Steer};
@@ -25,6 +26,7 @@ pub(super) struct Reloader {
     pub handle: Handle,
     pub site: Weak<Site>,
     pub resolve: Resolve,
+    pub certificates: Certificates,
     /// What is in force. Held while a reload is under way: one at a time.
     pub in_force: Mutex<Arc<Config>>,
 }
@@ -42,6 +44,10 @@ impl Reloader {
             chosen.map(ToString::to_string).collect()
         };
         let (applied, after_restart) = (told(false), told(true));
+        let merged = merged(&in_force, &new);
+        // The files may be others under the same names.
+        let certificates = self.certificates.read(&merged)?;
+        self.certificates.swap(certificates);
         if !applied.is_empty() {
             let leaving = self.handle.reload((self.resolve)(&new)).await;
             let leaving = leaving.ok_or("the switch is stopping")?;
@@ -53,14 +59,7 @@ impl Reloader {
             }
         }
         // What needs a restart is told again at the next reload: it is still not in force.
-        *in_force = Arc::new(Config {
-            trunks: new.trunks,
-            phones: new.phones,
-            agents: new.agents,
-            campaigns: new.campaigns,
-            routes: new.routes,
-            ..Config::clone(&in_force)
-        });
+        *in_force = Arc::new(merged);
         tracing::info!(
             applied = applied.len(),
             after_restart = after_restart.len(),
@@ -73,9 +72,40 @@ impl Reloader {
     }
 }
 
+/// The configuration in force, with what a running switch takes over of a new one.
+fn merged(in_force: &Config, new: &Config) -> Config {
+    let (sip, http) = (new.sip.clone(), new.http.clone());
+    Config {
+        sip: SipConfig {
+            certificate: sip.certificate,
+            key: sip.key,
+            client_ca: sip.client_ca,
+            client_required: sip.client_required,
+            ca: sip.ca,
+            verify: sip.verify,
+            ..in_force.sip.clone()
+        },
+        http: HttpConfig {
+            certificate: http.certificate,
+            key: http.key,
+            ..in_force.http.clone()
+        },
+        trunks: new.trunks.clone(),
+        phones: new.phones.clone(),
+        agents: new.agents.clone(),
+        campaigns: new.campaigns.clone(),
+        routes: new.routes.clone(),
+        ..in_force.clone()
+    }
+}
+
 impl Steer for Reloader {
     fn reload(&self) -> Reloading<'_> {
         Box::pin(self.read_anew())
+    }
+
+    fn certificates(&self) -> Vec<(&'static str, f64)> {
+        self.certificates.days_left()
     }
 
     fn log_level(&self, wanted: &str) -> Result<String, String> {

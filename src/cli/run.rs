@@ -4,6 +4,7 @@
 //! new work, calls go on to their end; a second one, or Ctrl-C, ends them now. SIGHUP reads the
 //! file anew. systemd is told of all three (`Type=notify-reload`).
 
+use super::certificates::Certificates;
 use super::reload::{Reloader, Resolve};
 use super::{Failure, SipBound, control, log};
 use crate::config::{self, Config};
@@ -120,6 +121,10 @@ impl Up {
         // Without a file to read again, a closed terminal ends the process as it always does.
         let hang_ups = file.as_ref().map(|_| signal(SignalKind::hangup()));
         let hang_ups = hang_ups.transpose().map_err(no_signals)?;
+        let (server, toward) = bound.sip.tls.clone();
+        let certificates = Certificates::new(server, toward, bound.server.https());
+        let read = certificates.read(&config).map_err(Failure::plain)?;
+        certificates.swap(read);
         let running = works.start(Arc::clone(&config), bound.sip).await?;
         let folder = &config.state.folder;
         let in_state = |error: io::Error| {
@@ -134,6 +139,7 @@ impl Up {
             handle: running.handle.clone(),
             site: Arc::downgrade(&site),
             resolve: running.resolve,
+            certificates,
             in_force: tokio::sync::Mutex::new(Arc::clone(&config)),
         });
         site.steer_by(Arc::clone(&reloader) as Arc<dyn Steer>);

@@ -21,6 +21,8 @@ const WAITING_MAX: usize = 4_096;
 pub struct SipBound {
     pub sockets: SipSockets,
     pub doors: Vec<Door>,
+    /// To be swapped when their files change.
+    pub tls: (Option<ServerTls>, Toward),
 }
 
 impl SipBound {
@@ -50,8 +52,9 @@ impl SipBound {
             let tls = tls.clone();
             listening.push(Listening { listener, tls });
         }
+        let toward = toward(sip)?;
         let (streams, stream_facts) =
-            SipStreams::start(listening, toward(sip)?, sip.stream_limits(), WAITING_MAX)
+            SipStreams::start(listening, toward.clone(), sip.stream_limits(), WAITING_MAX)
                 .map_err(|error| Failure::plain(format!("SIP connections: {error}")))?;
         let sockets = SipSockets {
             unreachable: watched(&udp),
@@ -60,7 +63,11 @@ impl SipBound {
             streams,
             stream_facts,
         };
-        Ok(SipBound { sockets, doors })
+        Ok(SipBound {
+            sockets,
+            doors,
+            tls: (tls, toward),
+        })
     }
 
     /// The first of `[sip] listen`.
@@ -125,24 +132,25 @@ fn door(sip: &SipConfig, transport: Transport, local: SocketAddr) -> Door {
 }
 
 /// The certificate of `[sip]`, else that of `[http]`, which is made when there is none.
-fn server_tls(config: &Config) -> Result<Option<ServerTls>, Failure> {
+pub(super) fn server_tls(config: &Config) -> Result<Option<ServerTls>, Failure> {
     let sip = &config.sip;
     if sip.tls_listen.is_empty() {
         return Ok(None);
     }
-    let identity = match sip.identity() {
-        Some(identity) => identity,
-        None => {
-            let (certificate, key) =
-                http::certificate_files(config).map_err(|error| tls(&error))?;
-            Identity { certificate, key }
-        }
-    };
+    let identity = server_identity(config)?;
     let loaded = ServerTls::load(&identity, &sip.clients()).map_err(|error| tls(&error))?;
     Ok(Some(loaded))
 }
 
-fn toward(sip: &SipConfig) -> Result<Toward, Failure> {
+pub(super) fn server_identity(config: &Config) -> Result<Identity, Failure> {
+    if let Some(identity) = config.sip.identity() {
+        return Ok(identity);
+    }
+    let (certificate, key) = http::certificate_files(config).map_err(|error| tls(&error))?;
+    Ok(Identity { certificate, key })
+}
+
+pub(super) fn toward(sip: &SipConfig) -> Result<Toward, Failure> {
     let judged = sip.judged();
     if judged == Verify::Off {
         tracing::warn!(

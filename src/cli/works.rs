@@ -19,6 +19,7 @@ use crate::engine::handle::Handle;
 use crate::engine::resolved::{
     AgentProfile, Campaign, Choice, EngineConfig, FieldLayout, Limits, Text, Trunk,
 };
+use crate::engine::srtp::KeySource;
 use crate::engine::start::Start;
 use crate::engine::tap::Tap;
 use crate::engine::ways::Ways;
@@ -41,6 +42,7 @@ impl Works for Daemon {
         for socket in &sip.sockets.udp {
             socket.guard(Arc::clone(&flood));
         }
+        sip.sockets.streams.guard(Arc::clone(&flood));
         let sip_ip = advertised(&config, first.ip());
         let media_ip = config.media.address.unwrap_or(sip_ip);
         let ground = Ground {
@@ -198,6 +200,7 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
         plan: config.plan(),
         permit: config.routing.permit.clone(),
         phones: config.phones.iter().map(guard::phone).collect(),
+        keys: KeySource::default(),
         agents: agents.collect(),
         campaigns: campaigns.collect(),
         fraud: guard::fraud(config),
@@ -223,6 +226,12 @@ fn trunks(trunks: &[TrunkConfig]) -> BTreeMap<TrunkId, Trunk> {
                 failover: trunk.failover(),
                 register_s: trunk.register.then_some(trunk.register_expires_s),
             },
+            transport: trunk.secure.transport.sip(),
+            certificate_name: Some(trunk.secure.certificate_name.clone())
+                .filter(|name| !name.is_empty()),
+            srtp: trunk.secure.srtp.policy(),
+            srtp_over_plain: trunk.secure.srtp_over_plain,
+            verstat: trunk.secure.verstat,
             domain: trunk.domain.clone(),
             number: trunk.number_format.rule(),
             identity: trunk.identity(),

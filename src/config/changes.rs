@@ -17,6 +17,21 @@ const APPLIED: [(&str, &str); 5] = [
 ];
 /// Keys inside them that are read at the start only.
 const AT_START_ONLY: [(&str, &str); 1] = [("campaign", "hold_music")];
+/// Keys of single tables that a running switch takes over.
+const APPLIED_KEYS: [(&str, &[&str]); 2] = [
+    (
+        "sip",
+        &[
+            "certificate",
+            "key",
+            "client_ca",
+            "client_required",
+            "ca",
+            "verify",
+        ],
+    ),
+    ("http", &["certificate", "key"]),
+];
 /// Keys that name a table of a list: an id before a name, which may be a person's.
 const NAMES: [&str; 3] = ["id", "user", "name"];
 
@@ -72,11 +87,14 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
             (Some(Value::Array(before)), None) => tables(&mut found, key, before, &[]),
             (Some(before), Some(after)) => {
                 for detail in details(before, after) {
+                    let applied = APPLIED_KEYS.iter().find(|(table, _)| table == key);
+                    let name = detail.split(' ').next().unwrap_or_default();
+                    let needs_restart = applied.is_none_or(|(_, keys)| !keys.contains(&name));
                     found.push(Change {
                         sign: Sign::Changed,
                         what: format!("[{key}]"),
                         detail,
-                        needs_restart: true,
+                        needs_restart,
                     });
                 }
             }
@@ -270,6 +288,18 @@ mod tests {
             ]
         );
         assert!(!told.concat().contains("other\""));
+    }
+
+    #[test]
+    fn certificates_and_those_who_sign_them_need_no_restart() {
+        let new = format!("[sip]\nverify = \"off\"\ndigest = true\nconnections = 5\n{OLD}");
+        assert_eq!(
+            told(OLD, &new),
+            [
+                "~ [sip]: connections 2000 → 5 (restart)",
+                "~ [sip]: verify \"on\" → \"off\"",
+            ]
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod network;
 mod people;
 mod route;
 mod secret;
+mod secure;
 mod seeing;
 mod show;
 mod sip;
@@ -32,6 +33,7 @@ pub use network::{HttpConfig, MediaConfig, RecordingsConfig, StateConfig, StoreC
 pub use people::{AgentConfig, DigestAlgorithm, Language, PhoneConfig, SeatConfig};
 pub use route::{RouteAction, RouteConfig, RoutingConfig};
 pub use secret::Secret;
+pub use secure::{Secure, SrtpConfig, TransportConfig};
 pub use seeing::{HepConfig, TraceConfig};
 pub use show::{show, show_with_secrets};
 pub use sip::SipConfig;
@@ -147,7 +149,7 @@ impl Config {
         let fraud = FraudConfig::read(root.section("fraud"));
         let crm = CrmConfig::read(root.section("crm"));
         let dns = DnsConfig::read(root.section("dns"));
-        let trunks = trunk::read_all(&root);
+        let trunks = trunk::read_all(&root, &sip);
         let phones = people::read_phones(&root);
         let campaigns = campaign::read_all(&root, &trunks);
         let agents = people::read_agents(&root, &campaigns, &phones);

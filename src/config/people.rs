@@ -1,7 +1,7 @@
 //! `[[agent]]` and `[[phone]]`: who signs in, and the desk phones that register.
 
 use super::written::{Found, Section, Wrong, did_you_mean};
-use super::{CampaignConfig, Secret, unique};
+use super::{CampaignConfig, Secret, SrtpConfig, unique};
 use crate::agent::seat::Kind;
 use serde::Serialize;
 
@@ -92,6 +92,9 @@ pub struct PhoneConfig {
     pub ha1_md5: Option<Secret>,
     /// What it is challenged with, first choice first.
     pub algorithms: Vec<DigestAlgorithm>,
+    pub srtp: SrtpConfig,
+    /// Keys may be sent where anybody on the way can read them.
+    pub srtp_over_plain: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -156,6 +159,8 @@ pub(super) fn read_phones(root: &Section<'_>) -> Vec<PhoneConfig> {
             }
         };
         let algorithms = algorithms(&section);
+        let srtp = SrtpConfig::read(&section, SrtpConfig::Accept);
+        let srtp_over_plain = section.flag("srtp_over_plain", false);
         section.done();
         let phone = move |user: String| PhoneConfig {
             user,
@@ -163,6 +168,8 @@ pub(super) fn read_phones(root: &Section<'_>) -> Vec<PhoneConfig> {
             ha1_sha256: ha1_sha256.clone(),
             ha1_md5: ha1_md5.clone(),
             algorithms: algorithms.clone(),
+            srtp,
+            srtp_over_plain,
         };
         named.into_iter().map(phone).collect::<Vec<_>>()
     };

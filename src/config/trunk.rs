@@ -2,7 +2,7 @@
 
 use super::network::address_and_port;
 use super::written::{Found, Section, Wrong};
-use super::{Secret, unique};
+use super::{Secret, Secure, SipConfig, unique};
 use crate::sdp::Codec;
 use crate::trunk::{Block, Failover, Identity, NumberRule, Place, Redirects, Show, Statuses};
 use serde::{Serialize, Serializer};
@@ -21,7 +21,7 @@ const SILENCE_S_MAX: u32 = 32;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrunkConfig {
     pub name: String,
-    /// Tried in this order. UDP. Addresses with ports, or names: with a port or to be asked SRV.
+    /// Tried in this order. Addresses with ports, or names: with a port or to be asked SRV.
     #[serde(serialize_with = "as_texts")]
     pub servers: Vec<Place>,
     /// The host part of addresses; the first server as written when absent.
@@ -43,6 +43,8 @@ pub struct TrunkConfig {
     pub from_user: String,
     /// May be told numbers it must not show, and is believed about its callers.
     pub trusted: bool,
+    #[serde(flatten)]
+    pub secure: Secure,
     /// Calls at once.
     pub max_calls: u32,
     /// INVITEs a second; 0 is no limit.
@@ -131,16 +133,16 @@ impl DnsConfig {
     }
 }
 
-pub(super) fn read_all(root: &Section<'_>) -> Vec<TrunkConfig> {
+pub(super) fn read_all(root: &Section<'_>, sip: &SipConfig) -> Vec<TrunkConfig> {
     let mut names = Vec::new();
     root.sections("trunk")
         .into_iter()
-        .map(|section| TrunkConfig::read(section, &mut names))
+        .map(|section| TrunkConfig::read(section, &mut names, sip))
         .collect()
 }
 
 impl TrunkConfig {
-    fn read(section: Section<'_>, names: &mut Vec<String>) -> TrunkConfig {
+    fn read(section: Section<'_>, names: &mut Vec<String>, sip: &SipConfig) -> TrunkConfig {
         let name = section.required("name", "name the trunk: name = \"carrier-a\"");
         unique(section.sheet, names, &name, "a trunk");
         let servers = servers(&section);
@@ -189,6 +191,7 @@ impl TrunkConfig {
         let domain = section.parsed("domain", host_or_user);
         let domain = domain.or_else(|| Some(servers.first()?.to_string()));
         let trusted = section.flag("trusted", false);
+        let secure = Secure::read(&section, sip);
         let max_calls = section.count("max_calls", 30, 1..=CALLS_MAX);
         let calls_per_s = section.count("calls_per_s", 0, 0..=CALLS_MAX);
         let options_every_s = section.count("options_every_s", OPTIONS_EVERY_S, 0..=DAY_S);
@@ -217,6 +220,7 @@ impl TrunkConfig {
             identity: identity.unwrap_or(IdentityConfig::From),
             from_user,
             trusted,
+            secure,
             max_calls,
             calls_per_s,
             options_every_s,

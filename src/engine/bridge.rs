@@ -154,6 +154,7 @@ impl Switch {
     }
 
     pub(super) fn aim(&mut self, leg: LegId, agreed: &Agreed) {
+        let srtp = self.srtp_keys(leg, agreed);
         self.media(MediaCommand::AimTrunk {
             leg,
             remote: agreed.remote,
@@ -166,7 +167,7 @@ impl Switch {
             telephone_event: agreed.telephone_event,
             send: agreed.direction.send(),
             receive: agreed.direction.receive(),
-            srtp: None,
+            srtp,
         });
     }
 

@@ -188,6 +188,7 @@ mod tests {
             permit: Vec::new(),
             fraud: Default::default(),
             phones: Vec::new(),
+            keys: Default::default(),
             agents: BTreeMap::new(),
             campaigns: BTreeMap::new(),
             epoch: "test".to_owned(),

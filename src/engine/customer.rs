@@ -139,11 +139,12 @@ impl Switch {
             store::Command::Step { attempt, step },
         );
         let Some(agreed) = agreed else {
+            let why = self.unusable_answer(id);
             self.hang_up_customer(
                 now,
                 id,
                 CallResult::TrunkFailure,
-                "no usable codec in the answer",
+                &why,
                 store::EndedBy::System,
             );
             return;
@@ -225,7 +226,22 @@ impl Switch {
                 self.sip
                     .answer_reoffer(now, session, Some(sdp_body(answer)));
             }
-            None => self.sip.refuse_reoffer(now, session, 488),
+            None => {
+                let refusal = call.sdp.refused().cloned();
+                self.note_sdp_refusal(refusal.as_ref());
+                self.sip.refuse_reoffer(now, session, 488);
+            }
+        }
+    }
+
+    /// Why the answer to our offer cannot be used, for people.
+    fn unusable_answer(&mut self, id: CallId) -> String {
+        let refusal = self.calls.get(&id).and_then(|call| call.sdp.refused());
+        let refusal = refusal.cloned();
+        self.note_sdp_refusal(refusal.as_ref());
+        match refusal {
+            Some(refusal) if refusal.is_for_srtp() => format!("the answer: {refusal}"),
+            _ => "no usable codec in the answer".to_owned(),
         }
     }
 

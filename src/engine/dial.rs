@@ -10,6 +10,7 @@ use super::ending::Ending;
 use super::handle::Problem;
 use super::media_worker::{MediaCommand, Source};
 use super::resolved::Campaign;
+use super::srtp::Whose;
 use super::switch::{LegOf, ReplyId, SessionOf, Switch, sdp_body};
 use super::trunk_call::{Way, Ways};
 use super::writes::Write;
@@ -123,7 +124,9 @@ impl Switch {
     pub(super) fn negotiation_on(&mut self, way: &Way, port: u16) -> Negotiation {
         let trunk = self.config.trunks.get(&way.trunk);
         let codecs = trunk.map_or_else(Vec::new, |trunk| trunk.codecs.clone());
-        self.negotiation(port, codecs)
+        let transport = self.trunk_transport(&way.trunk);
+        let sdp = self.negotiation(port, codecs);
+        self.secured(sdp, Whose::Trunk(&way.trunk), transport)
     }
 
     /// Card, seat and phone for a dial, or why there can be none.

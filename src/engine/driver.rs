@@ -468,7 +468,11 @@ impl Driver {
                 Output::Store { id, command } => self.write(now, id, command),
                 Output::Desk { agent, update } => self.show(agent, update),
                 Output::Reply { reply, result } => self.answer(reply, result),
-                Output::Resolve { trunk, place } => self.resolve(trunk, place),
+                Output::Resolve {
+                    trunk,
+                    place,
+                    transport,
+                } => self.resolve(trunk, place, transport),
                 Output::FetchCrm(question) => {
                     (self.parts.fetch_crm)(self.own.clone(), question);
                 }
@@ -477,11 +481,14 @@ impl Driver {
     }
 
     /// Asks DNS beside the loop.
-    fn resolve(&mut self, trunk: TrunkId, place: Place) {
+    fn resolve(&mut self, trunk: TrunkId, place: Place, transport: Transport) {
         let (own, resolver) = (self.own.clone(), self.parts.resolver.clone());
         tokio::spawn(async move {
             let answer = match resolver {
-                Ok(dns) => dns.resolve(&place).await.map_err(|error| error.to_string()),
+                Ok(dns) => dns
+                    .resolve(&place, transport)
+                    .await
+                    .map_err(|error| error.to_string()),
                 Err(error) => Err(error),
             };
             own.resolved(trunk, place, answer).await;

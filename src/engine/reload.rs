@@ -70,12 +70,18 @@ impl Switch {
         for gone in users(&self.config).difference(&users(new)) {
             self.sip.remove_phone(gone);
         }
-        for phone in &new.phones {
-            if !self.config.phones.contains(phone) {
+        let known = |phone: &Phone| {
+            let mut before = self.config.phones.iter();
+            before.any(|it| it.user == phone.user && it.proves() == phone.proves())
+        };
+        let changed = new.phones.iter().filter(|phone| !known(phone));
+        for phone in changed.collect::<Vec<_>>() {
+            {
                 let Phone {
                     user,
                     secret,
                     order,
+                    ..
                 } = phone.clone();
                 self.sip.set_phone(user, secret, order);
             }

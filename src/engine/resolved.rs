@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::srtp::KeySource;
 use super::ways::Ways;
 use crate::agent::seat::Kind;
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::route::Plan;
 use crate::sdp::Codec;
-use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret};
+use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret, Transport};
 use crate::trunk::fraud::FraudRules;
-use crate::trunk::{Block, Identity, NumberRule, Place, Redirects, Terms};
+use crate::trunk::{Block, Identity, NumberRule, Place, Redirects, Srtp, Terms};
 
 /// A text in both of the pages' languages.
 pub type Text = dialer::campaign::Label;
@@ -38,6 +39,8 @@ pub struct EngineConfig {
     pub plan: Plan,
     /// Addresses whose calls are taken without a password.
     pub permit: Vec<IpAddr>,
+    /// Of SRTP.
+    pub keys: KeySource,
     /// Desk phones that may register.
     pub phones: Vec<Phone>,
     pub agents: BTreeMap<AgentId, AgentProfile>,
@@ -89,6 +92,9 @@ pub struct Phone {
     pub secret: Secret,
     /// What it is challenged with, first choice first.
     pub order: Vec<Algorithm>,
+    pub srtp: Srtp,
+    /// Keys may be sent where anybody on the way can read them.
+    pub srtp_over_plain: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +102,15 @@ pub struct Trunk {
     pub id: TrunkId,
     /// Servers, limits and what goes to the next server.
     pub terms: Terms,
+    pub transport: Transport,
+    /// Over TLS: the SIP domain its servers' certificates must be for, when it is not the one in
+    /// `terms`.
+    pub certificate_name: Option<String>,
+    pub srtp: Srtp,
+    /// Keys may be sent where anybody on the way can read them.
+    pub srtp_over_plain: bool,
+    /// Its word about its callers' identity is believed.
+    pub verstat: bool,
     /// The host part of Request-URI, To and From.
     pub domain: String,
     pub number: NumberRule,
@@ -160,6 +175,13 @@ impl EngineConfig {
     }
 }
 
+impl Phone {
+    /// What it proves itself by.
+    pub(super) fn proves(&self) -> (&Secret, &[Algorithm]) {
+        (&self.secret, &self.order)
+    }
+}
+
 impl Trunk {
     /// With everything but these as the configuration has it by default.
     pub fn new(id: TrunkId, places: Vec<Place>, domain: &str) -> Trunk {
@@ -174,6 +196,11 @@ impl Trunk {
                 failover: Default::default(),
                 register_s: None,
             },
+            transport: Transport::Udp,
+            certificate_name: None,
+            srtp: Srtp::Off,
+            srtp_over_plain: false,
+            verstat: false,
             domain: domain.to_owned(),
             number: NumberRule::E164,
             identity: Identity::default(),

@@ -6,7 +6,7 @@ use super::card::Card;
 use super::switch::Switch;
 use crate::agent::state::State;
 use crate::now::Now;
-use crate::sip::{DialogIdentity, InvitePlan, Orphan};
+use crate::sip::{DialogIdentity, InvitePlan, Orphan, Transport};
 use crate::store::fact::{OrphanPhase, Recovered, Reservation};
 
 /// An agent whose call a restart has cut off gets at least this long to say what happened.
@@ -65,7 +65,10 @@ impl Switch {
             Orphan::Answered(dialog) => &mut dialog.flow,
         };
         if flow.transport.is_stream() {
-            *flow = self.connection(flow.transport, flow.remote, None);
+            let trunk = self.trunk_of(flow.remote).cloned();
+            let name = trunk.and_then(|id| self.certificate_name(&id, flow.remote));
+            let name = name.filter(|_| flow.transport == Transport::Tls);
+            *flow = self.connection(flow.transport, flow.remote, name.as_deref());
         }
         far_leg
     }

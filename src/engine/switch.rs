@@ -22,6 +22,7 @@ use super::media_worker::{MediaCommand, MediaFact};
 use super::phone_seat::PhoneSeats;
 use super::resolved::EngineConfig;
 use super::security;
+use super::srtp::Encrypted;
 use super::through::{Arrived, Throughs};
 use super::trunks::{self, Trunks};
 use super::writes::Write;
@@ -29,7 +30,7 @@ use crate::id::{AgentId, CallId, LegId, TrunkId};
 use crate::net::flood::Flood;
 use crate::net::port_pool::{PortPool, QUARANTINE};
 use crate::now::Now;
-use crate::sip::{self, Endpoint, Flow, SessionId, SipEvent};
+use crate::sip::{self, Endpoint, Flow, SessionId, SipEvent, Transport};
 use crate::stats::live::Totals;
 use crate::store;
 use crate::trunk::fraud::Fraud;
@@ -132,6 +133,7 @@ pub enum Output {
     Resolve {
         trunk: TrunkId,
         place: Place,
+        transport: Transport,
     },
 }
 
@@ -181,6 +183,7 @@ pub struct Switch {
     pub(super) flood: Option<Arc<Flood>>,
     pub(super) fraud: Fraud,
     pub(super) fraud_refused: u64,
+    pub(super) encrypted: Encrypted,
     /// When leases are looked through next.
     pub(super) expire_at: Instant,
     /// Answers to commands; they leave after the desks they are about.
@@ -248,6 +251,7 @@ impl Switch {
             flood: None,
             fraud: Fraud::new(config.fraud.clone()),
             fraud_refused: 0,
+            encrypted: Encrypted::default(),
             expire_at: now.instant + config.limits.expire_every,
             replies: Vec::new(),
             out: VecDeque::new(),
@@ -521,8 +525,12 @@ impl Switch {
                 "id": id.as_str(), "state": desk.agent.state().name(), "seat": desk.seat.name(),
                 "leaving": !self.config.agents.contains_key(id),
             })).collect::<Vec<_>>(),
-            "calls": self.calls.values().map(Call::summary).collect::<Vec<_>>(),
-            "through": self.through.snapshot(),
+            "calls": self.calls.values().map(|call| {
+                let mut summary = call.summary();
+                summary["secured"] = self.encrypted.of(call.leg).into();
+                summary
+            }).collect::<Vec<_>>(),
+            "through": self.through.snapshot(&self.encrypted),
             "inbound": self.inbound.snapshot(),
             "sip": {
                 "sessions": sip.sessions,
@@ -549,6 +557,8 @@ impl Switch {
                 "seats_lost": self.counters.seats_lost,
                 "writes_failed": self.counters.writes_failed,
                 "orphans": self.counters.orphans,
+                "srtp_legs": self.encrypted.totals().0,
+                "srtp_refused": self.encrypted.totals().1,
                 "results": results,
                 "transfers": self.counters.transfers.outcomes,
                 "transfer_targets": self.counters.transfers.kinds,

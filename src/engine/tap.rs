@@ -3,7 +3,8 @@
 //!
 //! With nobody listening a message costs one copy into the ring. A listener that is slower than
 //! the traffic loses messages and is told how many; it never holds up the loop. Messages carry
-//! numbers and names, so only the admin API may hand them out, and none goes to a log.
+//! numbers and names, so only the admin API may hand them out, and none goes to a log. Keys of SRTP
+//! are struck out before anybody gets a message.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 use super::tally::Tally;
 use crate::net::hep::HepSender;
 use crate::now::{Now, UtcMs};
+use crate::sdp::crypto;
 use crate::sip::{Flow, Transport};
 
 /// Messages a listener may be behind.
@@ -105,6 +107,8 @@ impl Tap {
         }
         self.passed += 1;
         self.tally.count(way, bytes);
+        let veiled = crypto::veiled(bytes);
+        let bytes = &*veiled;
         if let Some(hep) = &mut self.hep {
             let (source, target) = match way {
                 Way::In => (flow.remote, flow.local),
@@ -268,6 +272,19 @@ mod tests {
         drop(slow);
         tap.message(now(), Way::Out, &flow(), b"OPTIONS sip:a SIP/2.0\r\n\r\n");
         assert_eq!(tap.snapshot()["listeners"], 0, "who is gone is forgotten");
+    }
+
+    #[test]
+    fn nobody_reads_a_key() {
+        let mut tap = Tap::new(4_096, None);
+        let mut live = tap.listen();
+        let text = "INVITE sip:a SIP/2.0\r\nContent-Length: 64\r\n\r\nm=audio 4 RTP/SAVP 0\r\n\
+            a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0|2^20\r\na=sendrecv\r\n";
+        tap.message(now(), Way::In, &flow(), text.as_bytes());
+        let hidden = text.replace("c2VjcmV0c2VjcmV0", "****************");
+        let hidden = hidden.replace("|2^20", "*****");
+        assert_eq!(live.live.try_recv().unwrap().bytes, hidden.as_bytes());
+        assert_eq!(tap.listen().past[0].bytes, hidden.as_bytes());
     }
 
     #[test]

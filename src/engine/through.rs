@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::srtp::Encrypted;
 use super::switch::Switch;
 use super::trunk_call::{Way, Ways, failure};
 use crate::id::{CallId, LegId};
@@ -32,6 +33,7 @@ use crate::route::{Source, Step};
 use crate::sdp::Direction;
 use crate::sdp::negotiate::Negotiation;
 use crate::sip::{Flow, Party, Reason, SessionId, SipEvent};
+use crate::trunk::Verstat;
 use crate::trunk::fraud::Ticket;
 
 pub(super) use arrive::Arrived;
@@ -70,6 +72,8 @@ struct Through {
     rule: String,
     /// As it is passed on.
     number: String,
+    /// What the caller's carrier says of his number.
+    verstat: Verstat,
     /// How far the call may still go.
     hops: u32,
     /// Who has put the caller through (RFC 3892), for those inside.
@@ -226,7 +230,7 @@ impl Throughs {
     }
 
     /// For people: no number, no name.
-    pub(super) fn snapshot(&self) -> Value {
+    pub(super) fn snapshot(&self, encrypted: &Encrypted) -> Value {
         let calls = self.calls.values().map(|call| {
             json!({
                 "id": call.id.to_string(),
@@ -235,6 +239,11 @@ impl Throughs {
                 "state": call.state(),
                 "started_ms": call.since.0,
                 "recording": call.recording.is_some(),
+                "verstat": call.verstat.name(),
+                "secured": {
+                    "caller": encrypted.of(call.caller.leg),
+                    "callee": call.callee().is_some_and(|side| encrypted.of(side.leg)),
+                },
             })
         });
         json!({

@@ -211,7 +211,7 @@ impl Switch {
 
     /// Fixes the INVITE to an E.164 number on this way, so that it can be stored first.
     pub(super) fn plan_way(&mut self, way: &Way, number: &str) -> Option<InvitePlan> {
-        let flow = self.udp_flow(way.server);
+        let flow = self.trunk_flow(&way.trunk, way.server);
         let trunk = self.config.trunks.get(&way.trunk)?;
         let called = trunk.request_uri(way.number.as_deref().unwrap_or(number));
         let caller = trunk.number.write(&way.caller_id);

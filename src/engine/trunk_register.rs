@@ -43,7 +43,7 @@ impl Trunk {
 
 impl Switch {
     pub(super) fn register_at(&mut self, now: Now, id: &TrunkId, due: Due) {
-        let flow = self.udp_flow(due.server);
+        let flow = self.trunk_flow(id, due.server);
         let Some(trunk) = self.config.trunks.get(id) else {
             return;
         };

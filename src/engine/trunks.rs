@@ -108,6 +108,7 @@ impl Switch {
                     Ask::Resolve(place) => self.emit(Output::Resolve {
                         trunk: id.clone(),
                         place,
+                        transport: self.trunk_transport(&id),
                     }),
                     Ask::Ping(server) => self.ping_server(now, &id, server),
                     Ask::Register(due) => self.register_at(now, &id, due),
@@ -121,7 +122,7 @@ impl Switch {
     }
 
     fn ping_server(&mut self, now: Now, id: &TrunkId, server: SocketAddr) {
-        let flow = self.udp_flow(server);
+        let flow = self.trunk_flow(id, server);
         let Some(trunk) = self.config.trunks.get(id) else {
             return;
         };
@@ -249,6 +250,7 @@ impl Switch {
                 let mut told = json!({
                     "id": id.as_str(),
                     "state": if carrier.is_up() { "up" } else { "down" },
+                    "transport": self.trunk_transport(id).name(),
                     "servers": servers,
                     "calls": carrier.calls(),
                     "calls_max": carrier.terms().calls_max,

@@ -21,9 +21,22 @@ pub(super) async fn show(State(site): State<Arc<Site>>) -> Response {
     let sockets = site.sockets.load(Ordering::Relaxed);
     (
         [(header::CONTENT_TYPE, CONTENT_TYPE)],
-        write(&snapshot, &trunks, sockets),
+        write(&snapshot, &trunks, sockets) + &certificates(&site),
     )
         .into_response()
+}
+
+fn certificates(site: &Site) -> String {
+    let held = site.steer.get().map(|steer| steer.certificates());
+    let samples: Vec<_> = held
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(of, days)| (vec![("certificate", of)], days))
+        .collect();
+    let mut page = Page::default();
+    let help = "Days until the certificate of a TLS listener expires.";
+    page.family("certificate_expires_days", "gauge", help, &samples);
+    page.text()
 }
 
 fn write(snapshot: &Value, trunks: &Value, sockets: usize) -> String {
@@ -280,6 +293,10 @@ fn help(name: &str) -> &'static str {
         "seats_lost" => "Seats whose link broke.",
         "writes_failed" => "Writes the store refused.",
         "orphans" => "Far legs of an earlier process that were ended.",
+        "srtp_legs" => "Legs toward trunks and phones whose voice was encrypted (SDES).",
+        "srtp_refused" => {
+            "Calls and changes refused because one side wanted SRTP and the other not."
+        }
         "results" => "Ended calls by result.",
         "transfers" => "Third parties in agents' calls, by how their part ended.",
         "transfer_targets" => "Third parties in agents' calls, by what they are.",

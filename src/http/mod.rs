@@ -44,7 +44,7 @@ pub use serve::{BindFailure, Server, Serving, serve};
 pub use sessions::{JsonFile, SessionRow, SessionStore, Sessions};
 pub use site::{Account, Site, SiteParts};
 pub use steer::{Reloaded, Reloading, Steer};
-pub use tls::{certificate_files, install_crypto_once};
+pub use tls::{Fresh, Https, certificate_files, install_crypto_once};
 
 use crate::now::UtcMs;
 use axum::Router;

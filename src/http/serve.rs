@@ -1,10 +1,11 @@
 //! Binding the listeners and serving them until told to stop.
 
 use super::site::Site;
-use super::{Listener, router, tls};
+use super::tls::{Fresh, Https};
+use super::{Listener, router};
 use crate::config::Config;
 use axum_server::accept::NoDelayAcceptor;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -18,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Listeners that are bound but not yet served: a taken port shows before anything starts.
 pub struct Server {
     plain: Option<TcpListener>,
-    secure: Option<(TcpListener, RustlsConfig)>,
+    secure: Option<(TcpListener, Https)>,
 }
 
 /// Which key of the configuration failed, and why.
@@ -54,8 +55,8 @@ impl Server {
                     address: None,
                     error,
                 };
-                let tls = tls::configuration(config).map_err(failed)?;
-                Some((listener, RustlsConfig::from_config(tls)))
+                let fresh = Fresh::read(config).map_err(failed)?;
+                Some((listener, Https::new(fresh)))
             }
             None => None,
         };
@@ -68,6 +69,12 @@ impl Server {
         self.plain
             .as_ref()
             .and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// The certificate of HTTPS, to be swapped.
+    #[must_use]
+    pub fn https(&self) -> Option<Https> {
+        self.secure.as_ref().map(|(_, https)| https.clone())
     }
 
     /// Where HTTPS is bound.
@@ -114,7 +121,7 @@ pub fn serve(server: Server, site: Arc<Site>) -> io::Result<Serving> {
                 secure: true,
             },
         );
-        let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor::new());
+        let acceptor = RustlsAcceptor::new(tls.served()).acceptor(NoDelayAcceptor::new());
         let server = axum_server::from_tcp(listener)?
             .acceptor(acceptor)
             .handle(stop.clone());

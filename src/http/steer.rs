@@ -30,6 +30,11 @@ pub trait Steer: Send + Sync {
     /// Reads the file anew; `Err`: why nothing was changed, as `foredial check` tells it.
     fn reload(&self) -> Reloading<'_>;
 
+    /// Whose certificates there are, and the days until each expires.
+    fn certificates(&self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
     /// Changes what is logged; the answer is the whole filter.
     fn log_level(&self, wanted: &str) -> Result<String, String>;
 }

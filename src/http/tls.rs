@@ -2,6 +2,7 @@
 
 use super::sessions::write_private;
 use crate::config::Config;
+use axum_server::tls_rustls::RustlsConfig;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -23,8 +24,37 @@ pub fn install_crypto_once() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// The certificate of the HTTPS listener, which may be swapped while it serves. Clones are one.
+#[derive(Clone)]
+pub struct Https(RustlsConfig);
+
+/// The files as they are now, read and found good.
+pub struct Fresh(Arc<ServerConfig>);
+
+impl Fresh {
+    /// Errors name the file.
+    pub fn read(config: &Config) -> io::Result<Fresh> {
+        configuration(config).map(Fresh)
+    }
+}
+
+impl Https {
+    pub(super) fn new(fresh: Fresh) -> Https {
+        Https(RustlsConfig::from_config(fresh.0))
+    }
+
+    /// Who connects from now on meets this one.
+    pub fn swap(&self, fresh: Fresh) {
+        self.0.reload_from_config(fresh.0);
+    }
+
+    pub(super) fn served(&self) -> RustlsConfig {
+        self.0.clone()
+    }
+}
+
 /// The TLS configuration of the HTTPS listener. Errors name the file.
-pub(super) fn configuration(config: &Config) -> io::Result<Arc<ServerConfig>> {
+fn configuration(config: &Config) -> io::Result<Arc<ServerConfig>> {
     install_crypto_once();
     let (certificate, key) = certificate_files(config)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&certificate)

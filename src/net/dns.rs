@@ -1,4 +1,5 @@
-//! Where a name's SIP servers are (RFC 3263 §4): NAPTR, then SRV, then addresses. UDP only.
+//! Where a name's SIP servers are (RFC 3263 §4): NAPTR, then SRV, then addresses,
+//! for the transport the trunk is spoken to by.
 //! Nothing is cached here: whoever asks knows from the answer how long it holds.
 
 use std::net::{IpAddr, SocketAddr};
@@ -13,6 +14,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
+use crate::sip::Transport;
 use crate::trunk::{Answer, Place, Target};
 
 /// One question to one name server.
@@ -20,6 +22,7 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(2);
 /// All questions of one look-up.
 const LOOK_UP_LIMIT: Duration = Duration::from_secs(10);
 const SIP_PORT: u16 = 5060;
+const SIPS_PORT: u16 = 5061;
 /// Servers one name may stand for.
 const TARGETS_MAX: usize = 32;
 
@@ -68,8 +71,8 @@ impl Dns {
 
     /// # Errors
     /// When nothing can be found out; a place that is an address is its own answer.
-    pub async fn resolve(&self, place: &Place) -> Result<Answer, DnsError> {
-        let found = tokio::time::timeout(LOOK_UP_LIMIT, self.look_up(place)).await;
+    pub async fn resolve(&self, place: &Place, transport: Transport) -> Result<Answer, DnsError> {
+        let found = tokio::time::timeout(LOOK_UP_LIMIT, self.look_up(place, transport)).await;
         let mut answer = found.map_err(|_| DnsError::Timeout)??;
         answer.targets.truncate(TARGETS_MAX);
         if answer.targets.is_empty() {
@@ -78,7 +81,7 @@ impl Dns {
         Ok(answer)
     }
 
-    async fn look_up(&self, place: &Place) -> Result<Answer, DnsError> {
+    async fn look_up(&self, place: &Place, transport: Transport) -> Result<Answer, DnsError> {
         let (host, port) = match place {
             Place::At(address) => return Ok(fixed(*address)),
             Place::Name { host, port } => (format!("{}.", host.trim_end_matches('.')), *port),
@@ -86,16 +89,21 @@ impl Dns {
         if let Some(port) = port {
             return self.addresses(&host, port, 0, 0).await;
         }
-        // RFC 3263 4.1: no NAPTR that speaks of SIP over UDP is as good as none.
-        let service = self.naptr(&host).await;
-        let service = service.unwrap_or_else(|| format!("_sip._udp.{host}"));
+        let (services, prefix, port): (&[u8], _, _) = match transport {
+            Transport::Tls => (b"SIPS+D2T", "_sips._tcp", SIPS_PORT),
+            Transport::Tcp => (b"SIP+D2T", "_sip._tcp", SIP_PORT),
+            Transport::Udp | Transport::Ws | Transport::Wss => (b"SIP+D2U", "_sip._udp", SIP_PORT),
+        };
+        // RFC 3263 4.1: no NAPTR that speaks of our transport is as good as none.
+        let service = self.naptr(&host, services).await;
+        let service = service.unwrap_or_else(|| format!("{prefix}.{host}"));
         match self.srv(&service).await? {
             Some(answer) => Ok(answer),
-            None => self.addresses(&host, SIP_PORT, 0, 0).await,
+            None => self.addresses(&host, port, 0, 0).await,
         }
     }
 
-    async fn naptr(&self, host: &str) -> Option<String> {
+    async fn naptr(&self, host: &str, services: &[u8]) -> Option<String> {
         let found = self.resolver.lookup(host, RecordType::NAPTR).await.ok()?;
         let records = found
             .answers()
@@ -105,8 +113,7 @@ impl Dns {
                 _ => None,
             });
         let ours = records.filter(|naptr| {
-            naptr.services.eq_ignore_ascii_case(b"SIP+D2U")
-                && naptr.flags.eq_ignore_ascii_case(b"s")
+            naptr.services.eq_ignore_ascii_case(services) && naptr.flags.eq_ignore_ascii_case(b"s")
         });
         let best = ours.min_by_key(|naptr| (naptr.order, naptr.preference))?;
         Some(best.replacement.to_ascii())

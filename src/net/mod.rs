@@ -2,9 +2,11 @@
 
 pub mod bind;
 mod census;
+pub mod certificate;
 pub mod dns;
 pub mod flood;
 pub mod hep;
+mod judge;
 pub mod port_pool;
 mod sockets;
 pub mod source;

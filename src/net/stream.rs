@@ -1,6 +1,7 @@
 //! One TCP or TLS connection (RFC 3261 §18, RFC 5626 §3.5.1): messages in, bytes out, keep-alives,
 //! and an end to everything that takes too long. It never outlives its sender.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::flood::Flood;
 use super::streams::{StreamFact, What};
 use crate::sip::{Flow, Framed, Framer, Limits};
 
@@ -98,9 +100,19 @@ pub(super) struct Teller {
     pub flow: Flow,
     pub life: u64,
     pub facts: mpsc::Sender<StreamFact>,
+    /// Who judges each message of a connection that was opened to us.
+    pub flood: Option<Arc<Flood>>,
 }
 
 impl Teller {
+    /// Whether a message may go on; one that may not is as if lost on the way.
+    fn admits(&self, message: &[u8]) -> bool {
+        self.flood.as_ref().is_none_or(|flood| {
+            let (free, depth) = (self.facts.capacity(), self.facts.max_capacity());
+            flood.admits(self.flow.transport, self.flow.remote, message, free, depth)
+        })
+    }
+
     /// Waits when the loop is behind, and so does the peer. False when the loop is gone.
     pub async fn tell(&self, what: What) -> bool {
         let (flow, life) = (self.flow, self.life);
@@ -166,6 +178,7 @@ async fn read<S: AsyncRead + Unpin>(
         while let Some(framed) = framer.poll() {
             whole = true;
             let heard = match framed {
+                Framed::Message(bytes) if !teller.admits(&bytes) => true,
                 Framed::Message(bytes) => teller.tell(What::Received(bytes)).await,
                 // A full queue of pongs is answer enough.
                 Framed::Ping => pongs.try_send(()).is_ok() || !pongs.is_closed(),
@@ -270,6 +283,7 @@ mod tests {
             flow,
             life: 1,
             facts,
+            flood: None,
         };
         let end = tokio::spawn(async move { run(ours, opener, &limits, queue, &teller).await });
         Running {

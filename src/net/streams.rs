@@ -2,8 +2,9 @@
 //! that tells its facts into one bounded channel. The loop never waits here.
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 
 use super::ACCEPTED_FIRST;
 use super::census::{Census, Place};
+use super::flood::Flood;
 use super::stream::{End, Opener, StreamLimits, Teller, run};
 use super::tls::{ServerTls, Toward};
 use crate::sip::{Broken, Flow, Transport};
@@ -22,6 +24,9 @@ use crate::sip::{Broken, Flow, Transport};
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(50);
 /// The kernel asks a silent peer whether it lives after this.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// What a connection of ours has sent and the peer's kernel has not taken for so long makes it a
+/// dead one: the next message opens another.
+const DEAD_AFTER: Duration = Duration::from_secs(4);
 
 /// What happened on a connection. `life` tells apart those that had the same flow one after
 /// another.
@@ -94,6 +99,7 @@ struct Shared {
     counters: Counters,
     next_accepted: AtomicU64,
     next_life: AtomicU64,
+    flood: OnceLock<Arc<Flood>>,
 }
 
 impl SipStreams {
@@ -114,6 +120,7 @@ impl SipStreams {
             counters: Counters::default(),
             next_accepted: AtomicU64::new(ACCEPTED_FIRST),
             next_life: AtomicU64::new(1),
+            flood: OnceLock::new(),
         });
         let mut listeners = Vec::new();
         for one in listening {
@@ -127,6 +134,12 @@ impl SipStreams {
             _listeners: Arc::new(listeners),
         };
         Ok((streams, receiver))
+    }
+
+    /// From now on `flood` decides who may connect, and how much those who do may say; the first
+    /// one stays.
+    pub fn guard(&self, flood: Arc<Flood>) {
+        let _ = self.shared.flood.set(flood);
     }
 
     /// Opens a connection to `flow.remote`; what is sent waits until it is up. TLS checks the
@@ -172,6 +185,14 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Option<ServerTl
                 continue;
             }
         };
+        let transport = match tls {
+            Some(_) => Transport::Tls,
+            None => Transport::Tcp,
+        };
+        if !shared.lets_in(transport, remote) {
+            shared.count(&shared.counters.refused);
+            continue;
+        }
         let Some(place) = shared.census.admit(remote.ip()) else {
             shared.count(&shared.counters.refused);
             tracing::debug!(%remote, "too many SIP connections");
@@ -182,15 +203,13 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Option<ServerTl
         };
         let flow = Flow {
             id: shared.next_accepted.fetch_add(1, Ordering::Relaxed),
-            transport: match tls {
-                Some(_) => Transport::Tls,
-                None => Transport::Tcp,
-            },
+            transport,
             local,
             remote,
         };
         let life = shared.next_life.fetch_add(1, Ordering::Relaxed);
-        let line = Line::new(Arc::clone(&shared), flow, life);
+        let mut line = Line::new(Arc::clone(&shared), flow, life);
+        line.teller.flood = shared.flood.get().cloned();
         let tls = tls.clone();
         tokio::spawn(async move { line.serve(stream, tls, place).await });
     }
@@ -206,7 +225,12 @@ struct Line {
 impl Line {
     fn new(shared: Arc<Shared>, flow: Flow, life: u64) -> Line {
         let facts = shared.facts.clone();
-        let teller = Teller { flow, life, facts };
+        let teller = Teller {
+            flow,
+            life,
+            facts,
+            flood: None,
+        };
         Line {
             shared,
             flow,
@@ -262,6 +286,7 @@ impl Line {
     ) -> io::Result<Connected> {
         let stream = TcpStream::connect(self.flow.remote).await?;
         settle_in(&stream);
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(DEAD_AFTER));
         if self.flow.transport != Transport::Tls {
             return Ok(Connected::Plain(stream, queue));
         }
@@ -306,6 +331,13 @@ impl Line {
 }
 
 impl Shared {
+    /// A new connection costs what a message does.
+    fn lets_in(&self, transport: Transport, remote: SocketAddr) -> bool {
+        let depth = self.facts.max_capacity();
+        let flood = self.flood.get();
+        flood.is_none_or(|flood| flood.admits(transport, remote, b"", depth, depth))
+    }
+
     fn count(&self, counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -343,7 +375,6 @@ mod tests {
     use super::*;
     use crate::net::bind;
     use crate::net::tls::{Clients, Identity, Verify};
-    use std::net::SocketAddr;
     use std::path::{Path, PathBuf};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -448,6 +479,41 @@ mod tests {
         assert!(matches!(end.fact().await, What::Closed));
         let _third = TcpStream::connect(end.address).await.unwrap();
         assert!(matches!(end.fact().await, What::Accepted { .. }));
+    }
+
+    #[tokio::test]
+    async fn messages_and_connections_of_one_source_share_its_rate_and_a_denied_one_has_none() {
+        use crate::sip::guard::{AccessList, Gate, Rate};
+        let gate = |deny: &[&str]| {
+            let deny = deny.iter().map(|it| it.parse().unwrap()).collect();
+            let access = AccessList {
+                allow: Vec::new(),
+                deny,
+            };
+            let rate = Rate {
+                messages_per_s: 1,
+                burst: 4,
+            };
+            Gate::new(access, Vec::new(), rate, Rate::UNLIMITED)
+        };
+        let mut end = plain(StreamLimits::default());
+        let flood = Arc::new(Flood::new(gate(&[]), |_| {}));
+        end.streams.guard(Arc::clone(&flood));
+        let mut peer = TcpStream::connect(end.address).await.unwrap();
+        peer.write_all(&OPTIONS.repeat(50)).await.unwrap();
+        peer.shutdown().await.unwrap();
+        assert!(matches!(end.fact().await, What::Accepted { .. }));
+        let mut heard = 0;
+        while let What::Received(_) = end.fact().await {
+            heard += 1;
+        }
+        assert!((1..10).contains(&heard), "{heard}");
+        assert!(flood.turned_away().flooding >= 40);
+        flood.set_gate(gate(&["127.0.0.0/8"]));
+        let mut denied = TcpStream::connect(end.address).await.unwrap();
+        let read = timeout(PATIENCE, denied.read(&mut [0; 8])).await.unwrap();
+        assert!(!matches!(read, Ok(1..)), "closed");
+        assert_eq!(flood.turned_away().denied, 1);
     }
 
     /// An authority, and what it signed for a name.

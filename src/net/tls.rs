@@ -4,16 +4,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::certificate::Certificate;
+use super::judge::Judge;
 
 /// A certificate chain and its key, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +46,19 @@ pub enum Verify {
     Off,
 }
 
-/// The side that is connected to.
+/// The side that is connected to. Clones are one: what is swapped in one is in all.
 #[derive(Clone)]
-pub struct ServerTls(TlsAcceptor);
+pub struct ServerTls(Arc<RwLock<TlsAcceptor>>);
 
-/// The side that connects.
+/// The side that connects. Clones are one.
 #[derive(Clone)]
-pub struct Toward(Option<TlsConnector>);
+pub struct Toward(Arc<RwLock<Option<Arc<Client>>>>);
+
+struct Client {
+    config: ClientConfig,
+    /// `None`: whoever answers is believed.
+    roots: Option<Arc<RootCertStore>>,
+}
 
 impl ServerTls {
     /// Errors name the file.
@@ -75,14 +83,22 @@ impl ServerTls {
         let config = builder
             .with_single_cert(chain, key)
             .map_err(|error| wrong(&identity.certificate, &error))?;
-        Ok(ServerTls(TlsAcceptor::from(Arc::new(config))))
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(ServerTls(Arc::new(RwLock::new(acceptor))))
+    }
+
+    /// Who connects from now on meets the other's certificate and judge.
+    pub fn swap(&self, other: &ServerTls) {
+        let new = held(&other.0);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
     pub(super) async fn accept(
         &self,
         stream: TcpStream,
     ) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {
-        self.0.accept(stream).await
+        let acceptor = held(&self.0);
+        acceptor.accept(stream).await
     }
 }
 
@@ -92,13 +108,15 @@ impl Toward {
         let builder = ClientConfig::builder_with_provider(ring())
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?;
-        let builder = match verify {
-            Verify::Nobody => return Ok(Toward(None)),
-            Verify::By { ca } => builder.with_root_certificates(roots(ca)?),
-            Verify::Off => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Believe(ring()))),
+        let roots = match verify {
+            Verify::Nobody => return Ok(Toward(Arc::default())),
+            Verify::By { ca } => Some(Arc::new(roots(ca)?)),
+            Verify::Off => None,
         };
+        // Each connection brings its own judge, who knows whom we call.
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(Judge::believing(ring()));
         let config = match identity {
             None => builder.with_no_client_auth(),
             Some(identity) => {
@@ -108,26 +126,40 @@ impl Toward {
                     .map_err(|error| wrong(&identity.certificate, &error))?
             }
         };
-        Ok(Toward(Some(TlsConnector::from(Arc::new(config)))))
+        let client = Some(Arc::new(Client { config, roots }));
+        Ok(Toward(Arc::new(RwLock::new(client))))
     }
 
-    /// The certificate must be good for `name`, or for the address when there is none.
+    /// Connections opened from now on go by the other's authorities and show its certificate.
+    pub fn swap(&self, other: &Toward) {
+        let new = held(&other.0);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    /// The certificate must be for the SIP domain `name`, or for the address when there is none.
     pub(super) async fn connect(
         &self,
         stream: TcpStream,
         remote: SocketAddr,
         name: Option<&str>,
     ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        let Some(connector) = &self.0 else {
+        let Some(client) = held(&self.0) else {
             let what = "no authority to judge certificates by; name one in [sip] ca";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         };
-        let name = match name {
-            Some(name) => ServerName::try_from(name.to_owned())
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?,
-            None => ServerName::IpAddress(remote.ip().to_canonical().into()),
-        };
-        connector.connect(name, stream).await
+        let address = remote.ip().to_canonical();
+        let wanted = name.map_or_else(|| address.to_string(), str::to_owned);
+        // What cannot be asked for by SNI, such as a wildcard, can still be what is shown.
+        let asked = ServerName::try_from(wanted.clone());
+        let asked = asked.unwrap_or(ServerName::IpAddress(address.into()));
+        let mut config = client.config.clone();
+        if let Some(roots) = client.roots.clone() {
+            let judge = Judge::of(wanted, roots, ring());
+            config.dangerous().set_certificate_verifier(judge);
+        }
+        TlsConnector::from(Arc::new(config))
+            .connect(asked, stream)
+            .await
     }
 }
 
@@ -136,6 +168,20 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|e| wrong(&self.key, &e))?;
         Ok((certificates(&self.certificate)?, key))
     }
+}
+
+/// Nothing in here can panic between two changes.
+fn held<T: Clone>(lock: &RwLock<T>) -> T {
+    lock.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Until when the first certificate of a file holds, in seconds since 1970 UTC. Errors name the
+/// file.
+pub fn not_after_s(file: &Path) -> io::Result<i64> {
+    let chain = certificates(file)?;
+    let first = chain.first().and_then(|der| Certificate::read(der));
+    let unreadable = || wrong(file, &"a certificate that cannot be read");
+    Ok(first.ok_or_else(unreadable)?.not_after_s)
 }
 
 fn roots(file: &Path) -> io::Result<RootCertStore> {
@@ -165,46 +211,4 @@ fn wrong(file: &Path, why: &dyn std::fmt::Display) -> io::Error {
 
 fn ring() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// `verify = "off"`: any certificate will do. Its key is still proved, so that nobody can read
-/// along; only who it belongs to is not known.
-#[derive(Debug)]
-struct Believe(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Believe {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -1,6 +1,7 @@
 //! Keys in a body: `a=crypto` (RFC 4568) with the suites of RFC 4568 6.2 and RFC 7714. Keys come
 //! in from the caller; nothing here is drawn at random.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Keys of one line; lifetimes and MKI of a further key are not kept.
@@ -44,24 +45,36 @@ impl Suite {
     }
 }
 
+/// Of the longest suite.
+pub const KEY_BYTES_MAX: usize = 30;
+
 /// One direction's master key and salt. Its text form shows neither.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     pub suite: Suite,
-    bytes: Vec<u8>,
+    bytes: [u8; KEY_BYTES_MAX],
 }
 
 impl Key {
     /// `None` when the length is not the suite's.
     #[must_use]
-    pub fn new(suite: Suite, bytes: Vec<u8>) -> Option<Key> {
-        (bytes.len() == suite.key_bytes()).then_some(Key { suite, bytes })
+    pub fn new(suite: Suite, bytes: &[u8]) -> Option<Key> {
+        let mut whole = [0; KEY_BYTES_MAX];
+        let own = whole.get_mut(..suite.key_bytes())?;
+        if own.len() != bytes.len() {
+            return None;
+        }
+        own.copy_from_slice(bytes);
+        Some(Key {
+            suite,
+            bytes: whole,
+        })
     }
 
     /// Master key, then salt.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.suite.key_bytes()]
     }
 }
 
@@ -106,7 +119,7 @@ impl Crypto {
         if parts.any(|part| part.contains(':')) {
             return None;
         }
-        let key = Key::new(suite, bytes)?;
+        let key = Key::new(suite, &bytes)?;
         Some(Crypto { tag, key })
     }
 }
@@ -115,12 +128,12 @@ impl Crypto {
     /// The value of the attribute, key and all.
     pub(super) fn value(&self) -> String {
         let (tag, suite) = (self.tag, self.key.suite.name());
-        format!("{tag} {suite} inline:{}", to_base64(&self.key.bytes))
+        format!("{tag} {suite} inline:{}", to_base64(self.key.bytes()))
     }
 }
 
 /// What both sides encrypt with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Secured {
     /// What we send with.
     pub ours: Key,
@@ -147,6 +160,29 @@ impl Security {
             Security::Accepted(keys) | Security::Required(keys) => keys,
         }
     }
+}
+
+/// A message as people may see it: of the same length, the keys of its `a=crypto` lines struck out.
+#[must_use]
+pub fn veiled(message: &[u8]) -> Cow<'_, [u8]> {
+    const LINE: &[u8] = b"a=crypto:";
+    const KEY: &[u8] = b"inline:";
+    let mut veiled = Cow::Borrowed(message);
+    let mut at = 0;
+    for line in message.split(|byte| *byte == b'\n') {
+        if line.len() > LINE.len() && line[..LINE.len()].eq_ignore_ascii_case(LINE) {
+            let mut word = at;
+            for text in line.split(|byte| byte.is_ascii_whitespace() || *byte == b';') {
+                let head = text.get(..KEY.len()).unwrap_or_default();
+                if head.eq_ignore_ascii_case(KEY) {
+                    veiled.to_mut()[word + KEY.len()..word + text.len()].fill(b'*');
+                }
+                word += text.len() + 1;
+            }
+        }
+        at += line.len() + 1;
+    }
+    veiled
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -219,6 +255,19 @@ mod tests {
         }
         let passed = format!("1 AES_CM_128_HMAC_SHA1_32 {key} -X=1");
         assert!(Crypto::parse(&passed).is_some());
+    }
+
+    #[test]
+    fn every_key_is_struck_out_and_nothing_else_changes() {
+        let text = |one: &str, two: &str| {
+            format!(
+                "INVITE x\r\n\r\nm=audio 1 RTP/SAVP 0\nA=Crypto:1 X inline:{one};INLINE:{two}\r\na=inline:kept\n"
+            )
+        };
+        let open = text("abc/+=", "de|2^31|1:1");
+        let veiled = super::veiled(open.as_bytes());
+        assert_eq!(veiled, text("******", "***********").as_bytes());
+        assert!(matches!(super::veiled(b"OPTIONS x"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct Agreed {
     pub direction: Direction,
     /// Milliseconds of audio a packet that the far side wants.
     pub ptime_ms: u32,
+    /// The keys of both sides, when the media is encrypted.
+    pub secured: Option<Secured>,
 }
 
 impl Agreed {
@@ -75,6 +77,10 @@ pub enum Refusal {
     NoAddress,
     #[error("no usable crypto line")]
     NoCrypto,
+    #[error("SRTP is required (RTP/SAVP)")]
+    NotEncrypted,
+    #[error("SRTP is not accepted here (RTP/AVP only)")]
+    Encrypted,
     #[error("an answer without an offer")]
     NothingOffered,
 }
@@ -87,6 +93,15 @@ impl Refusal {
             Refusal::Unreadable(_) => 400,
             _ => 488,
         }
+    }
+
+    /// Whether the two sides' wishes for SRTP were what did not meet.
+    #[must_use]
+    pub fn is_for_srtp(&self) -> bool {
+        matches!(
+            self,
+            Refusal::NoCrypto | Refusal::NotEncrypted | Refusal::Encrypted
+        )
     }
 }
 
@@ -110,8 +125,8 @@ pub struct Negotiation {
     offered: bool,
     agreed: Option<Agreed>,
     security: Security,
-    /// What the last offer or answer agreed on, when the media is encrypted.
-    secured: Option<Secured>,
+    /// Why the last body was not accepted.
+    refused: Option<Refusal>,
     /// Where the far side hears RTCP (RFC 3605).
     remote_rtcp: Option<SocketAddr>,
     /// The protocol of our section, and its crypto lines.
@@ -132,7 +147,7 @@ impl Negotiation {
             offered: false,
             agreed: None,
             security: Security::Plain,
-            secured: None,
+            refused: None,
             remote_rtcp: None,
             protocol: AVP.to_owned(),
             cryptos: Vec::new(),
@@ -159,7 +174,13 @@ impl Negotiation {
     /// The keys of both sides, when the media is encrypted.
     #[must_use]
     pub fn secured(&self) -> Option<&Secured> {
-        self.secured.as_ref()
+        self.agreed.as_ref()?.secured.as_ref()
+    }
+
+    /// Why the last body was not accepted, if it was not.
+    #[must_use]
+    pub fn refused(&self) -> Option<&Refusal> {
+        self.refused.as_ref()
     }
 
     /// Where our RTCP goes: `a=rtcp`, or the port after RTP's.
@@ -181,11 +202,11 @@ impl Negotiation {
         }
         self.offered = true;
         // What is encrypted stays so (RFC 4568 7.1.4: with the keys it has).
-        let encrypt = matches!(self.security, Security::Required(_)) || self.secured.is_some();
+        let encrypt = matches!(self.security, Security::Required(_)) || self.secured().is_some();
         self.protocol = if encrypt { SAVP } else { AVP }.to_owned();
         self.cryptos = if encrypt {
             let tags = 1..;
-            let keys = self.security.keys().iter().cloned();
+            let keys = self.security.keys().iter().copied();
             tags.zip(keys)
                 .map(|(tag, key)| Crypto { tag, key })
                 .collect()
@@ -232,6 +253,12 @@ impl Negotiation {
     /// # Errors
     /// A [`Refusal`]; what was agreed before still holds.
     pub fn read_answer(&mut self, body: &str) -> Result<Agreed, Refusal> {
+        let read = self.read(body);
+        self.refused = read.as_ref().err().cloned();
+        read
+    }
+
+    fn read(&mut self, body: &str) -> Result<Agreed, Refusal> {
         if !self.offered {
             return Err(Refusal::NothingOffered);
         }
@@ -267,10 +294,9 @@ impl Negotiation {
         let codec = codec
             .min_by_key(by_their_order)
             .ok_or(Refusal::NoCommonCodec)?;
-        let agreed = self.agree(&description, media, codec, Direction::SendRecv)?;
-        let secured = self.read_crypto_answer(media)?;
+        let mut agreed = self.agree(&description, media, codec, Direction::SendRecv)?;
+        agreed.secured = self.read_crypto_answer(media)?;
         self.remote_rtcp = Some(rtcp_of(&description, media, agreed.remote));
-        self.secured = secured;
         self.agreed = Some(agreed);
         Ok(agreed)
     }
@@ -281,8 +307,14 @@ impl Negotiation {
     /// # Errors
     /// A [`Refusal`] with the status to refuse the request with; what was agreed before holds on.
     pub fn answer(&mut self, body: &str, want: Direction) -> Result<(String, Agreed), Refusal> {
+        let answered = self.answered(body, want);
+        self.refused = answered.as_ref().err().cloned();
+        answered
+    }
+
+    fn answered(&mut self, body: &str, want: Direction) -> Result<(String, Agreed), Refusal> {
         let description = Description::parse(body)?;
-        let index = self.audio_in(&description).ok_or(Refusal::NoAudio)?;
+        let index = self.audio_in(&description)?;
         let media = &description.media[index];
         let crypto = self.choose_crypto(media)?;
         let speaks = |codec: &Codec| payload_type(media, *codec).is_some();
@@ -294,7 +326,7 @@ impl Negotiation {
             .filter(speaks)
             .or_else(|| self.local.codecs.iter().copied().find(speaks))
             .ok_or(Refusal::NoCommonCodec)?;
-        let agreed = self.agree(&description, media, codec, want)?;
+        let mut agreed = self.agree(&description, media, codec, want)?;
         self.sections = description
             .media
             .iter()
@@ -304,7 +336,7 @@ impl Negotiation {
         self.offered = false;
         self.remote_rtcp = Some(rtcp_of(&description, media, agreed.remote));
         self.protocol.clone_from(&media.protocol);
-        (self.cryptos, self.secured) = match crypto {
+        (self.cryptos, agreed.secured) = match crypto {
             Some((ours, secured)) => (vec![ours], Some(secured)),
             None => (Vec::new(), None),
         };
@@ -319,17 +351,19 @@ impl Negotiation {
     }
 
     /// The section we answer: encrypted where we can and may, else plain where we may.
-    fn audio_in(&self, description: &Description) -> Option<usize> {
-        let secure = |media: &Media| speaks(media, &[SAVP, SAVPF]);
-        let plain = |media: &Media| speaks(media, &[AVP, AVPF]);
-        let sections = &description.media;
-        match &self.security {
-            Security::Plain => sections.iter().position(plain),
-            Security::Accepted(_) => {
-                let secured = sections.iter().position(secure);
-                secured.or_else(|| sections.iter().position(plain))
-            }
-            Security::Required(_) => sections.iter().position(secure),
+    fn audio_in(&self, description: &Description) -> Result<usize, Refusal> {
+        let of = |names: &[&str]| {
+            let mut sections = description.media.iter();
+            sections.position(|media| speaks(media, names))
+        };
+        let (secure, plain) = (of(&[SAVP, SAVPF]), of(&[AVP, AVPF]));
+        match (&self.security, secure, plain) {
+            (Security::Plain, _, Some(at)) => Ok(at),
+            (Security::Plain, Some(_), None) => Err(Refusal::Encrypted),
+            (Security::Accepted(_) | Security::Required(_), Some(at), _) => Ok(at),
+            (Security::Accepted(_), None, Some(at)) => Ok(at),
+            (Security::Required(_), None, Some(_)) => Err(Refusal::NotEncrypted),
+            (_, None, None) => Err(Refusal::NoAudio),
         }
     }
 
@@ -344,12 +378,12 @@ impl Negotiation {
         let mut usable = offered.filter_map(|offered| {
             let ours = keys.iter().find(|key| key.suite == offered.key.suite)?;
             let secured = Secured {
-                ours: ours.clone(),
+                ours: *ours,
                 theirs: offered.key,
             };
             let crypto = Crypto {
                 tag: offered.tag,
-                key: ours.clone(),
+                key: *ours,
             };
             Some((crypto, secured))
         });
@@ -365,18 +399,18 @@ impl Negotiation {
                 Err(Refusal::NoCrypto)
             };
         }
+        if !speaks(media, &[SAVP, SAVPF]) {
+            return Err(Refusal::NotEncrypted);
+        }
         let mut lines = media.attributes_named("crypto").filter_map(Crypto::parse);
-        let answer = lines
-            .next()
-            .filter(|_| speaks(media, &[SAVP, SAVPF]))
-            .ok_or(Refusal::NoCrypto)?;
+        let answer = lines.next().ok_or(Refusal::NoCrypto)?;
         let ours = self
             .cryptos
             .iter()
             .find(|ours| ours.tag == answer.tag && ours.key.suite == answer.key.suite);
         let ours = ours.ok_or(Refusal::NoCrypto)?;
         Ok(Some(Secured {
-            ours: ours.key.clone(),
+            ours: ours.key,
             theirs: answer.key,
         }))
     }
@@ -404,6 +438,7 @@ impl Negotiation {
             telephone_event: events.filter(|_| self.local.telephone_event),
             direction: theirs.reversed().and(want),
             ptime_ms: ptime_ms(description, media),
+            secured: None,
         })
     }
 

@@ -79,6 +79,7 @@ fn an_answer_settles_codec_address_events_and_ptime() {
         telephone_event: Some(101),
         direction: Direction::SendRecv,
         ptime_ms: 30,
+        secured: None,
     };
     assert_eq!(agreed, expected);
     assert_eq!(negotiation.agreed(), Some(&expected));
@@ -232,7 +233,7 @@ fn what_cannot_be_agreed_is_refused_with_a_reason() {
         &body("203.0.113.1", "m=audio 4000 RTP/SAVP 0"),
         Direction::SendRecv,
     );
-    assert_eq!(secure.expect_err("no SDES here"), Refusal::NoAudio);
+    assert_eq!(secure.expect_err("no SDES here"), Refusal::Encrypted);
 }
 
 #[test]
@@ -275,7 +276,7 @@ fn bodies_are_read_as_carriers_write_them() {
 }
 
 fn key(suite: Suite, fill: u8) -> Key {
-    Key::new(suite, vec![fill; suite.key_bytes()]).expect("the suite's length")
+    Key::new(suite, &vec![fill; suite.key_bytes()]).expect("the suite's length")
 }
 
 fn secure(fill: u8) -> Security {
@@ -315,7 +316,8 @@ fn security_is_a_matter_of_policy() {
     let refusal = strict.answer(&plain, Direction::SendRecv);
     assert_eq!(refusal.expect_err("plain").status(), 488);
     strict.offer(Direction::SendRecv);
-    assert_eq!(strict.read_answer(&plain), Err(Refusal::NoCrypto));
+    assert_eq!(strict.read_answer(&plain), Err(Refusal::NotEncrypted));
+    assert!(strict.refused().is_some_and(Refusal::is_for_srtp));
     let unknown = "m=audio 4000 RTP/SAVP 0\r\na=crypto:1 F8_128_HMAC_SHA1_80 inline:AAAA";
     let refusal = strict.answer(&body("203.0.113.1", unknown), Direction::SendRecv);
     assert_eq!(refusal.expect_err("no suite of ours"), Refusal::NoCrypto);

@@ -469,6 +469,19 @@ impl Carrier {
         self.servers.keys().copied()
     }
 
+    /// The name a server was found by; `None` for one that is listed by its address.
+    #[must_use]
+    pub fn name_of(&self, server: SocketAddr) -> Option<&str> {
+        self.terms.places.iter().find_map(|place| {
+            let Place::Name { host, .. } = place else {
+                return None;
+            };
+            let targets = &self.names.get(place)?.targets;
+            let found = targets.iter().any(|target| target.address == server);
+            found.then_some(host.as_str())
+        })
+    }
+
     #[must_use]
     pub fn servers(&self, now: Instant) -> Vec<Server> {
         let server = |(address, watched): (&SocketAddr, &Watched)| Server {

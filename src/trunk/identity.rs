@@ -139,6 +139,7 @@ pub fn caller(headers: &Headers, trusted: bool) -> Caller {
     let user = Uri::parse(&address.uri)
         .ok()
         .and_then(|uri| uri.user_text())
+        .map(|user| user.split(';').next().unwrap_or_default().to_owned())
         .filter(|_| !anonymous(&address));
     Caller {
         user: user.unwrap_or_default(),

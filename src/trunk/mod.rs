@@ -13,6 +13,7 @@ mod number;
 mod policy;
 mod redirect;
 mod target;
+mod verstat;
 
 pub use block::Block;
 pub use carrier::{Ask, Carrier, Counters, Full, Server, Slot, Terms};
@@ -23,3 +24,4 @@ pub use number::NumberRule;
 pub use policy::{Failover, Failure, Next, Srtp, Statuses};
 pub use redirect::{Elsewhere, HOPS_MAX, Redirects, elsewhere};
 pub use target::{Answer, Place, Target, order};
+pub use verstat::{Verstat, signed, verstat};

@@ -27,6 +27,16 @@ pub struct Phone {
     pub calls: Option<String>,
     /// It says BYE and ends by itself after this.
     pub life_s: u32,
+    /// TLS and SRTP, and nothing else.
+    pub secure: Option<Secure>,
+}
+
+/// How a phone proves itself, and whom it believes.
+#[derive(Clone)]
+pub struct Secure {
+    pub ca: PathBuf,
+    /// Certificate and key; it listens for TLS on the port after its own.
+    pub certificate: Option<PathBuf>,
 }
 
 impl Phone {
@@ -40,6 +50,7 @@ impl Phone {
             answers: true,
             calls: None,
             life_s: LIFE_S,
+            secure: None,
         }
     }
 
@@ -50,7 +61,10 @@ impl Phone {
         let port = UdpSocket::bind((self.ip, 0))?.local_addr()?.port();
         let address = SocketAddr::new(self.ip.into(), port);
         write_tone(&folder.path().join("tone.wav"), self.tone_hz).map_err(io::Error::other)?;
-        std::fs::write(folder.path().join("config"), config(address, folder.path()))?;
+        std::fs::write(
+            folder.path().join("config"),
+            config(address, folder.path(), self.secure.as_ref()),
+        )?;
         std::fs::write(folder.path().join("accounts"), self.account(address))?;
         std::fs::write(folder.path().join("contacts"), "")?;
         let log = std::fs::File::create(folder.path().join("log"))?;
@@ -87,14 +101,18 @@ impl Phone {
 
     fn account(&self, address: SocketAddr) -> String {
         let mode = if self.answers { "auto" } else { "manual" };
-        let codecs = "audio_codecs=PCMA/8000/1,PCMU/8000/1";
+        let (transport, more) = match &self.secure {
+            Some(_) => ("tls", ";mediaenc=srtp-mand"),
+            None => ("udp", ""),
+        };
+        let codecs = format!("audio_codecs=PCMA/8000/1,PCMU/8000/1{more}");
         match &self.registrar {
             None => format!(
                 "<sip:{}@{address}>;regint=0;answermode={mode};{codecs}\n",
                 self.user
             ),
             Some((registrar, password)) => format!(
-                "<sip:{}@{registrar};transport=udp>;auth_pass={password};regint=60;\
+                "<sip:{}@{registrar};transport={transport}>;auth_pass={password};regint=60;\
                  answermode={mode};{codecs}\n",
                 self.user
             ),
@@ -161,15 +179,23 @@ impl Drop for Baresip {
     }
 }
 
-fn config(address: SocketAddr, folder: &Path) -> String {
+fn config(address: SocketAddr, folder: &Path, secure: Option<&Secure>) -> String {
     let folder = folder.display();
-    format!(
+    let mut more = String::new();
+    if let Some(Secure { ca, certificate }) = secure {
+        more = format!("module srtp.so\nsip_cafile {}\n", ca.display());
+        if let Some(certificate) = certificate {
+            more += &format!("sip_certificate {}\n", certificate.display());
+        }
+    }
+    let text = format!(
         "sip_listen {address}\nmodule_path {MODULES}\naudio_source aufile,{folder}/tone.wav\n\
          audio_player aubridge,ear\naudio_alert aubridge,bell\nausrc_srate 8000\nauplay_srate 8000\n\
          ausrc_channels 1\nauplay_channels 1\nsnd_path {folder}\n\
          module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\n\
          module_app account.so\nmodule_app menu.so\n"
-    )
+    );
+    text + &more
 }
 
 /// As long as the phone can live.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use foredial::engine::media_worker::MediaCommand;
 use foredial::engine::resolved::EngineConfig;
 use foredial::engine::{Input, Output, Switch};
+use foredial::net::ACCEPTED_FIRST;
 use foredial::now::{Now, UtcMs};
 use foredial::sip::{Flow, Transport};
 use foredial::store::Command;
@@ -21,6 +22,10 @@ pub struct Wire {
     pub now: Now,
     pub switch: Switch,
     pub media: Vec<MediaCommand>,
+    /// Connections the switch opened, and whom their peers must prove to be.
+    pub connects: Vec<(Flow, Option<String>)>,
+    /// Who speaks TLS to the switch.
+    pub over_tls: Vec<SocketAddr>,
     /// What the store was told; answers are the test's.
     pub written: Vec<(u64, Command)>,
     boxes: HashMap<SocketAddr, VecDeque<Letter>>,
@@ -109,6 +114,8 @@ impl Wire {
             now,
             switch: Switch::new(now, config, 1),
             media: Vec::new(),
+            connects: Vec::new(),
+            over_tls: Vec::new(),
             written: Vec::new(),
             boxes: HashMap::new(),
             next: 0,
@@ -116,14 +123,30 @@ impl Wire {
     }
 
     pub fn send(&mut self, from: SocketAddr, text: &str) {
-        let flow = Flow {
-            id: 0,
-            transport: Transport::Udp,
-            local: SWITCH.parse().expect("an address"),
-            remote: from,
-        };
+        let flow = self.flow_of(from);
         let bytes = text.as_bytes().to_vec();
         self.input(Input::Sip { flow, bytes });
+    }
+
+    fn flow_of(&self, from: SocketAddr) -> Flow {
+        let mut opened = self.connects.iter().map(|(flow, _)| *flow);
+        if let Some(flow) = opened.find(|flow| flow.remote == from) {
+            return flow;
+        }
+        let secure = self.over_tls.iter().position(|one| *one == from);
+        Flow {
+            id: secure.map_or(0, |at| ACCEPTED_FIRST + at as u64),
+            transport: secure.map_or(Transport::Udp, |_| Transport::Tls),
+            local: SWITCH.parse().expect("an address"),
+            remote: from,
+        }
+    }
+
+    /// A far end whose messages come over TLS from now on.
+    pub fn speaks_tls(&mut self, at: SocketAddr) {
+        self.over_tls.push(at);
+        let flow = self.flow_of(at);
+        self.input(Input::SipConnected { flow });
     }
 
     pub fn input(&mut self, input: Input) {
@@ -148,6 +171,10 @@ impl Wire {
                     }
                 }
                 Output::Media(command) => self.media.push(command),
+                Output::SipConnect { flow, server_name } => {
+                    self.connects.retain(|(known, _)| known.id != flow.id);
+                    self.connects.push((flow, server_name));
+                }
                 Output::Store { id, command } => self.written.push((id, command)),
                 _ => {}
             }
@@ -286,8 +313,23 @@ impl Wire {
         method: &str,
         headers: &str,
     ) {
+        self.back_with(invite, tag, at, method, headers, "");
+    }
+
+    /// The same with a body.
+    pub fn back_with(
+        &mut self,
+        invite: &Letter,
+        tag: &str,
+        at: SocketAddr,
+        method: &str,
+        headers: &str,
+        sdp: &str,
+    ) {
         self.next += 1;
-        let text = of_called(invite, tag, at, (method, self.next), headers, "");
+        // An ACK has its INVITE's number, which was the one before.
+        let number = self.next - u32::from(method == "ACK");
+        let text = of_called(invite, tag, at, (method, number), headers, sdp);
         self.send(at, &text);
     }
 

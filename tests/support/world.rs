@@ -692,6 +692,7 @@ fn config_of(trunks: Vec<Trunk>) -> EngineConfig {
         plan: Default::default(),
         permit: Vec::new(),
         phones: vec![],
+        keys: Default::default(),
         agents: agents.collect(),
         campaigns: BTreeMap::from([(campaign, Arc::new(shown))]),
         fraud: Default::default(),

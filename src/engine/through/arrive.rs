@@ -5,6 +5,7 @@ use rand::RngExt as _;
 use super::passed::{hops, passed};
 use super::{Phase, Side, Through};
 use crate::engine::media_worker::MediaCommand;
+use crate::engine::srtp::Whose;
 use crate::engine::switch::{LegOf, SessionOf, Switch};
 use crate::id::{AgentId, CallId, LegId};
 use crate::now::Now;
@@ -12,9 +13,13 @@ use crate::route::{Outcome, Question, Routed, Source};
 use crate::sdp::negotiate::{Agreed, Local, Negotiation};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{Body, Flow, Headers, Party, SessionId, Target, Transport};
+use crate::trunk::{self, Verstat};
 
 /// Seconds a caller is asked to wait when there is no room.
 pub(super) const RETRY_AFTER_S: u32 = 5;
+
+/// What a caller is told whose offer cannot be taken.
+type Refused = (u16, Vec<(String, String)>);
 
 /// An INVITE that asks for a way.
 pub(in crate::engine) struct Arrived {
@@ -68,10 +73,10 @@ impl Switch {
         };
         match self.caller_side(&arrived, &question.source, port, None) {
             Ok((side, answer)) => self.through_begins(now, arrived, question, routed, side, answer),
-            Err(status) => {
+            Err((status, headers)) => {
                 self.ports.release(port, now.instant);
                 self.through.counters.refused += 1;
-                self.sip.reject(now, session, status, None, vec![]);
+                self.sip.reject(now, session, status, None, headers);
             }
         }
     }
@@ -83,16 +88,17 @@ impl Switch {
         who: &Source,
         port: u16,
         beside: Option<LegId>,
-    ) -> Result<(Side, Option<(String, Agreed)>), u16> {
+    ) -> Result<(Side, Option<(String, Agreed)>), Refused> {
         let offer = match &arrived.body {
-            Some(body) => Some(std::str::from_utf8(&body.bytes).map_err(|_| 400_u16)?),
+            Some(body) => Some(std::str::from_utf8(&body.bytes).map_err(|_| (400, vec![]))?),
             None => None,
         };
-        let mut sdp = self.negotiation(port, by_their_order(offer));
+        let sdp = self.negotiation(port, by_their_order(offer));
+        let mut sdp = self.secured(sdp, Whose::of(who), arrived.flow.transport);
         let answer = offer
             .map(|offer| sdp.answer(offer, Direction::SendRecv))
             .transpose()
-            .map_err(|refusal| refusal.status())?;
+            .map_err(|refusal| (refusal.status(), self.srtp_warning(&refusal)))?;
         let side = Side {
             session: arrived.session,
             leg: self.new_leg(beside),
@@ -143,6 +149,7 @@ impl Switch {
         self.through.counters.routed += 1;
         let call = Through {
             id,
+            verstat: self.verstat_of(&arrived.headers, &question.source),
             hops: hops(&arrived.headers),
             source: question.source,
             leave: None,
@@ -172,6 +179,15 @@ impl Switch {
         };
         self.through.calls.insert(id, call);
         self.through_next_step(now, id);
+    }
+
+    /// What a trunk we believe says of its caller's number.
+    fn verstat_of(&self, headers: &Headers, source: &Source) -> Verstat {
+        let Source::Trunk(id) = source else {
+            return Verstat::Unknown;
+        };
+        let believed = self.config.trunks.get(id).is_some_and(|it| it.verstat);
+        trunk::verstat(headers, believed)
     }
 
     /// Who calls, by what proved him.

@@ -34,6 +34,8 @@ impl Switch {
         let offer = std::str::from_utf8(&body.bytes).ok();
         let answer = offer.and_then(|offer| side.sdp.answer(offer, Direction::SendRecv).ok());
         let Some((answer, agreed)) = answer else {
+            let refusal = side.sdp.refused().cloned();
+            self.note_sdp_refusal(refusal.as_ref());
             return self.sip.refuse_reoffer(now, session, 488);
         };
         if before != Some(agreed.direction) {
@@ -92,7 +94,10 @@ impl Switch {
     fn through_agree(&mut self, id: CallId, session: SessionId, body: &Body) -> Option<Agreed> {
         let side = self.through.call(id)?.side_mut(session)?;
         let leg = side.leg;
-        let agreed = read_answer(&mut side.sdp, body)?;
+        let agreed = read_answer(&mut side.sdp, body);
+        let refusal = side.sdp.refused().cloned();
+        self.note_sdp_refusal(refusal.as_ref());
+        let agreed = agreed?;
         self.aim(leg, &agreed);
         Some(agreed)
     }

@@ -83,7 +83,9 @@ pub(super) fn from(
     if hidden && trust == Trust::Untrusted {
         return NameAddr::new(Some("Anonymous"), "sip:anonymous@anonymous.invalid");
     }
-    let uri = match party.user.as_str() {
+    // Parameters of a telephone number, verstat among them, were his carrier's word to us.
+    let user = party.user.split(';').next().unwrap_or_default();
+    let uri = match user {
         "" => format!("sip:{host}"),
         user => format!("sip:{}@{host}", escaped(user)),
     };

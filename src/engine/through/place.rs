@@ -8,6 +8,7 @@ use super::{Fork, Leave, Phase, Refusal, Side};
 use crate::dialer::campaign::Route;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
 use crate::engine::resolved::Trunk;
+use crate::engine::srtp::Whose;
 use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::engine::trunk_call::{Way, Ways};
 use crate::id::CallId;
@@ -157,7 +158,7 @@ impl Switch {
             request_uri: called,
             route: Vec::new(),
             from: identity.from,
-            flow: self.udp_flow(way.server),
+            flow: self.trunk_flow(&way.trunk, way.server),
             trust: Trust::Trusted,
             who: Source::Trunk(way.trunk.clone()),
             party: self.through_called(id),
@@ -319,6 +320,11 @@ impl Switch {
     }
 
     fn through_place(&mut self, now: Now, id: CallId, placement: Placement) -> bool {
+        let whose = Whose::of(&placement.who);
+        let Some(security) = self.security(whose, placement.flow.transport) else {
+            self.note_refusal(id, Refusal::ours(488));
+            return false;
+        };
         let Some(port) = self.ports.allocate(now.instant) else {
             self.note_refusal(id, Refusal::ours(503));
             return false;
@@ -348,7 +354,7 @@ impl Switch {
         }
         let beside = call.caller.leg;
         let leg = self.new_leg(Some(beside));
-        let mut sdp = self.negotiation(port, codecs);
+        let mut sdp = self.negotiation(port, codecs).with_security(security);
         let offer = sdp_body(sdp.offer(Direction::SendRecv));
         let Placement {
             request_uri,

@@ -89,6 +89,13 @@ impl Switch {
             None => fork.side.sdp.agreed().copied(),
         };
         let (leg, way) = (fork.side.leg, fork.side.way.clone());
+        let refusal = fork
+            .side
+            .sdp
+            .refused()
+            .filter(|_| agreed.is_none())
+            .cloned();
+        self.note_sdp_refusal(refusal.as_ref());
         if let Some(way) = &way {
             self.way_answered(way);
         }

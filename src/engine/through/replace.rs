@@ -52,9 +52,9 @@ impl Switch {
         let (Place::Ringing(beside) | Place::Talking(beside)) = place;
         let (mut side, answer) = match self.caller_side(&arrived, &who, port, Some(beside)) {
             Ok(made) => made,
-            Err(status) => {
+            Err((status, headers)) => {
                 self.ports.release(port, now.instant);
-                return self.sip.reject(now, session, status, None, vec![]);
+                return self.sip.reject(now, session, status, None, headers);
             }
         };
         let leg = side.leg;

@@ -8,6 +8,7 @@ use crate::call::transfer::Transfer;
 use crate::engine::call::Call;
 use crate::engine::dial::no_trunk;
 use crate::engine::handle::Problem;
+use crate::engine::srtp::Whose;
 use crate::engine::switch::{LegOf, ReplyId, Switch};
 use crate::engine::trunk_call::Way;
 use crate::engine::writes::Write;
@@ -121,8 +122,10 @@ impl Switch {
         if agreed.is_some_and(|agreed| agreed.codec == Codec::Pcmu) {
             codecs.reverse();
         }
+        let security = self.security(Whose::Phone(user), plan.flow.transport)?;
         self.far(now, id, plan, None, |switch, port| {
-            switch.negotiation(port, codecs)
+            let sdp = switch.negotiation(port, codecs);
+            sdp.with_security(security)
         })
     }
 
