@@ -148,7 +148,7 @@ impl Switch {
         self.aim(leg, &agreed);
         self.start_recording(now, id);
         match self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
-            Some(seat) => self.rejoin(now, id, seat),
+            Some(seat) => self.rejoin(id, seat),
             // Her browser went while it rang: the customer hears music, and is recorded.
             None => {
                 self.agent_leg_gone(id);
@@ -227,6 +227,7 @@ impl Switch {
     }
 
     pub(super) fn port_taken(&mut self, now: Now, leg: LegId, port: u16) {
+        self.third_media_gone(now, leg, "RTP port taken");
         let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else {
             return;
         };
@@ -245,6 +246,9 @@ impl Switch {
 
     /// Neither RTP nor RTCP for the media time-out: nobody is there.
     pub(super) fn leg_stalled(&mut self, now: Now, leg: LegId, silent_ms: u64) {
+        if self.third_is_talking(leg) {
+            self.third_media_gone(now, leg, "no media");
+        }
         let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else {
             return;
         };
@@ -271,12 +275,13 @@ impl Switch {
                 );
             }
             Some(LegOf::Seat(_)) => self.seat_media_lost(now, leg),
+            Some(LegOf::Third(_)) => self.third_media_gone(now, leg, "media failed"),
             Some(LegOf::Through(_)) | None => {}
         }
     }
 }
 
-fn agree(sdp: &mut Negotiation, body: &Body) -> Option<Agreed> {
+pub(super) fn agree(sdp: &mut Negotiation, body: &Body) -> Option<Agreed> {
     let text = std::str::from_utf8(&body.bytes).ok()?;
     sdp.read_answer(text).ok()
 }

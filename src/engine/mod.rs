@@ -32,6 +32,7 @@ mod tally;
 pub mod tap;
 mod through;
 mod timers;
+mod transfer;
 mod trunk_call;
 mod trunk_register;
 mod trunks;

@@ -442,7 +442,7 @@ impl Switch {
     }
 
     /// Our host and port as far ends see them.
-    pub(super) fn own_host(&self) -> String {
+    pub(in crate::engine) fn own_host(&self) -> String {
         let advertised = self.config.endpoint.udp_advertised;
         match advertised.ip().is_unspecified() {
             true => self.config.trunk_flow.local.to_string(),
