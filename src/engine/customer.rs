@@ -42,6 +42,9 @@ impl Switch {
                 self.customer_failed(now, id, session, failure, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
+            SipEvent::Confirmed {
+                body: Some(body), ..
+            } => self.customer_confirmed(id, &body),
             SipEvent::Ended {
                 session,
                 by,
@@ -207,7 +210,7 @@ impl Switch {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        let leg = call.leg;
+        let (leg, agent) = (call.leg, call.agent.clone());
         let Some(body) = body else {
             // Offerless: ours is the offer; its answer comes in the ACK.
             let offer = call.sdp.offer(Direction::SendRecv);
@@ -219,10 +222,24 @@ impl Switch {
         match answer {
             Some((answer, agreed)) => {
                 self.aim(leg, &agreed);
+                // It may be a hold, or the end of one.
+                self.desk(&agent);
                 self.sip
                     .answer_reoffer(now, session, Some(sdp_body(answer)));
             }
             None => self.sip.refuse_reoffer(now, session, 488),
+        }
+    }
+
+    /// The ACK brought the answer to an offer of ours.
+    fn customer_confirmed(&mut self, id: CallId, body: &Body) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let (leg, agent) = (call.leg, call.agent.clone());
+        if let Some(agreed) = agree(&mut call.sdp, body) {
+            self.aim(leg, &agreed);
+            self.desk(&agent);
         }
     }
 
