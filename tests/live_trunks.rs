@@ -455,7 +455,7 @@ async fn changing_one_trunk_with_fifty_calls_up_touches_no_other_call() {
     assert_eq!(before["through"]["calls"], after["through"]["calls"]);
     let stats = all_good(&mut caller);
     assert_eq!(stats.successful, u64::from(CALLS));
-    // What one side was not told, the other would have been sent again.
+    // Each of them ended by its BYE on the other side as well.
     assert!(
         holds(PATIENCE, || far
             .stats()
