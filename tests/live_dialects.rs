@@ -7,9 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
-use support::daemon::{Home, Wish, holds};
-use support::desk::Shift;
+use support::daemon::{Home, holds};
 use support::sipp::{Scenario, Sipp};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -138,24 +136,6 @@ async fn an_invite_without_an_offer_is_answered_with_ours() {
 #[tokio::test]
 async fn a_caller_holds_in_both_dialects_and_comes_back() {
     between("call_holds", "answer_echo").await;
-}
-
-#[tokio::test]
-async fn an_agent_is_told_that_the_customer_holds_her() {
-    let far = Scenario::named("far_holds");
-    let mut far = far.start().expect("sipp starts");
-    let home = Home::new(&Wish::trunk(far.address));
-    home.lead("Zhang San", "+8613812340001");
-    let daemon = home.start().await;
-    let agent = Shift::begin(&daemon, "agent1").await;
-    agent.dial().await;
-    let held = |desk: &Value| desk["call"]["held_by_far_end"] == true;
-    let desk = agent.desk.until("held by the customer", held).await;
-    assert_eq!(desk["call"]["state"], "talking", "it is not her hold");
-    assert_eq!(desk["call"]["held"], false);
-    agent.hang_up().await;
-    let stats = far.wait(PATIENCE).expect("sipp ends");
-    assert_eq!((stats.successful, stats.failed), (1, 0), "{}", far.errors());
 }
 
 #[tokio::test]
