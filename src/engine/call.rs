@@ -139,6 +139,14 @@ impl Call {
         }
     }
 
+    /// The customer's side wants to hear nothing of us for now (RFC 3264 §8.4, in either dialect).
+    /// Our own hold plays music and changes no direction.
+    fn is_held_by_far_end(&self) -> bool {
+        let agreed = self.sdp.agreed();
+        let refused = agreed.is_some_and(|agreed| !agreed.direction.send());
+        refused && self.is_answered() && !self.is_ended()
+    }
+
     /// As a page shows it.
     pub fn picture(&self) -> Value {
         let (result, detail) = match &self.phase {
@@ -166,6 +174,7 @@ impl Call {
             "ended_ms": ms(self.handed_over.or(progress.ended_at())),
             "muted": progress.is_muted(),
             "held": progress.is_held(),
+            "held_by_far_end": self.is_held_by_far_end(),
             "volume_db": self.volume_db,
             "recording": self.is_recording() && !self.is_ended() && !self.is_handed_over(),
             "recording_failed": self.recording == Recording::Failed,

@@ -247,6 +247,7 @@ pub(super) fn ended_call(attempt: &AttemptView) -> Value {
         "ended_ms": attempt.ended_at.map(|at| at.0),
         "muted": false,
         "held": false,
+        "held_by_far_end": false,
         "volume_db": 0,
         "recording": false,
         "recording_ready": matches!(attempt.recording, RecordingState::Done { .. }),

@@ -211,7 +211,7 @@ impl Switch {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        let leg = call.leg;
+        let (leg, agent) = (call.leg, call.agent.clone());
         let Some(body) = body else {
             // Offerless: ours is the offer; its answer comes in the ACK.
             let offer = call.sdp.offer(Direction::SendRecv);
@@ -223,6 +223,8 @@ impl Switch {
         match answer {
             Some((answer, agreed)) => {
                 self.aim(leg, &agreed);
+                // It may be a hold, or the end of one.
+                self.desk(&agent);
                 self.sip
                     .answer_reoffer(now, session, Some(sdp_body(answer)));
             }
@@ -242,6 +244,18 @@ impl Switch {
         match refusal {
             Some(refusal) if refusal.is_for_srtp() => format!("the answer: {refusal}"),
             _ => "no usable codec in the answer".to_owned(),
+        }
+    }
+
+    /// The ACK brought the answer to an offer of ours.
+    fn customer_confirmed(&mut self, id: CallId, body: &Body) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let (leg, agent) = (call.leg, call.agent.clone());
+        if let Some(agreed) = agree(&mut call.sdp, body) {
+            self.aim(leg, &agreed);
+            self.desk(&agent);
         }
     }
 

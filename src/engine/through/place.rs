@@ -371,9 +371,14 @@ impl Switch {
         } = placement;
         let mut plan = self.sip.plan_invite(&request_uri, from, to, &flow);
         plan.route = route;
-        let timers = InviteTimers {
+        let usual = InviteTimers {
             answer: answer_timeout,
+            ..InviteTimers::default()
         };
+        let trunk = way
+            .as_ref()
+            .and_then(|way| self.config.trunks.get(&way.trunk));
+        let timers = trunk.map_or(usual, |trunk| trunk.timers(answer_timeout));
         let session = self
             .sip
             .invite(now, plan, headers, Some(offer), credentials, timers);

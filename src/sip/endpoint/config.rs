@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::sip::doors::Door;
+use crate::sip::event::Reliability;
 use crate::sip::guard::LockoutRules;
 use crate::sip::message::Limits;
 use crate::sip::registrar::RegistrarLimits;
@@ -43,6 +44,8 @@ pub struct EndpointConfig {
     pub min_se_s: u32,
     /// Send 18x reliably to everyone who supports it, not only to those who require it.
     pub reliable_provisionals: bool,
+    /// The same in INVITEs of ours.
+    pub reliability: Reliability,
     /// Media types an INVITE may carry; anything else is 415.
     pub accept: Vec<String>,
 }
@@ -70,6 +73,7 @@ impl EndpointConfig {
             session_expires_s: 1_800,
             min_se_s: 90,
             reliable_provisionals: false,
+            reliability: Reliability::default(),
             accept: vec!["application/sdp".to_owned()],
         }
     }

@@ -101,6 +101,7 @@ export type Call = {
   ended_ms: number | null;
   muted: boolean;
   held: boolean;
+  held_by_far_end?: boolean;
   volume_db: number;
   recording: boolean;
   result: string | null;

@@ -153,6 +153,7 @@ export const en = {
   call_talking: 'In the call',
   call_held: 'On hold',
   call_held_text: 'The customer hears music',
+  call_held_by_far_end: 'The customer has put you on hold',
   call_muted: 'You are muted',
   call_ended: 'Call ended',
   call_recording: 'Recording',

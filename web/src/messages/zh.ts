@@ -153,6 +153,7 @@ export const zh = {
   call_talking: '通话中',
   call_held: '保持中',
   call_held_text: '客户正在听等待音乐',
+  call_held_by_far_end: '客户已将您置于保持状态',
   call_muted: '您已静音',
   call_ended: '通话结束',
   call_recording: '录音中',
