@@ -11,7 +11,7 @@ use crate::http;
 use crate::net::streams::Listening;
 use crate::net::tls::{Identity, ServerTls, Toward, Verify};
 use crate::net::udp::SipUdp;
-use crate::net::{SipSockets, SipStreams, bind};
+use crate::net::{Home, SipSockets, SipStreams, bind};
 use crate::sip::{Door, Transport};
 
 /// Datagrams, and facts of connections, that may wait for the loop.
@@ -20,6 +20,8 @@ const WAITING_MAX: usize = 4_096;
 /// The bound sockets, and what peers are told of each.
 pub struct SipBound {
     pub sockets: SipSockets,
+    /// Where the UDP sockets are read.
+    pub home: Home,
     pub doors: Vec<Door>,
 }
 
@@ -27,7 +29,10 @@ impl SipBound {
     /// On a tokio runtime.
     pub(super) fn bind(config: &Config) -> Result<SipBound, Failure> {
         let sip = &config.sip;
+        let home = Home::new().map_err(|error| Failure::plain(format!("SIP sockets: {error}")))?;
+        let inside = home.enter();
         let (udp, datagrams) = bind_udp(sip)?;
+        drop(inside);
         let mut doors: Vec<Door> = udp
             .iter()
             .map(|socket| door(sip, Transport::Udp, socket.local_addr()))
@@ -59,7 +64,11 @@ impl SipBound {
             streams,
             stream_facts,
         };
-        Ok(SipBound { sockets, doors })
+        Ok(SipBound {
+            sockets,
+            home,
+            doors,
+        })
     }
 
     /// The first of `[sip] listen`.

@@ -5,6 +5,7 @@ mod census;
 pub mod dns;
 pub mod flood;
 pub mod hep;
+mod home;
 pub mod port_pool;
 mod sockets;
 pub mod source;
@@ -14,6 +15,7 @@ mod stun;
 pub mod tls;
 pub mod udp;
 
+pub use home::Home;
 pub use sockets::SipSockets;
 pub use streams::{SipStreams, StreamFact, What};
 
