@@ -1,5 +1,6 @@
 //! Via (RFC 3261 §20.42, RFC 3581 rport).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -32,11 +33,7 @@ impl Via {
         let rest = rest.trim();
         let (sent_by, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
         // RFC 3261 25.1 lets whitespace stand around the colon of sent-by.
-        let sent_by: String = sent_by
-            .split_ascii_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        let sent_by = sent_by.replace(" :", ":").replace(": ", ":");
+        let sent_by = without_spaces(sent_by);
         let (host, port) = split_host_port(&sent_by)?;
         if !valid_host(host) {
             return None;
@@ -139,6 +136,15 @@ impl fmt::Display for Via {
         }
         Ok(())
     }
+}
+
+fn without_spaces(sent_by: &str) -> Cow<'_, str> {
+    if !sent_by.bytes().any(|b| b.is_ascii_whitespace()) {
+        return Cow::Borrowed(sent_by);
+    }
+    let words: Vec<&str> = sent_by.split_ascii_whitespace().collect();
+    let joined = words.join(" ").replace(" :", ":").replace(": ", ":");
+    Cow::Owned(joined)
 }
 
 /// A token, or an address.
