@@ -261,7 +261,7 @@ fn a_caller_who_gives_up_cancels_the_called() {
     wire.cancel(&made, "Reason: SIP;cause=487;text=\"gone\"\r\n");
     wire.read(caller(), "SIP/2.0 487");
     let cancel = ok(&mut wire, at(PEER), "CANCEL");
-    assert_eq!(cancel.header("Reason"), "SIP;text=\"gone\"");
+    assert_eq!(cancel.header("Reason"), "SIP;cause=487;text=\"gone\"");
     wire.send(
         at(PEER),
         &invite.answer("487 Request Terminated", "t", at(PEER), ""),

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! LOGGED_OUT ► NOT_READY(reason) ⇄ READY ► PREVIEWING ► DIALING ► TALKING ► WRAP_UP ► READY | NOT_READY
+//!                                  READY ► RINGING ► TALKING
+//!                                          RINGING ► READY | NOT_READY(missed | declined)
 //! ```
+//! Who lets a call ring out, or will not take it, is NOT_READY: the next caller is not wasted on
+//! an empty chair.
 //! A change asked for while a card or a call is open is queued; the last one asked for wins.
 
 use crate::now::UtcMs;
@@ -20,6 +24,10 @@ impl Reason {
     pub const WRAP_UP_TIMEOUT: &'static str = "wrap_up_timeout";
     /// The card was cancelled.
     pub const CANCELLED: &'static str = "cancelled";
+    /// A call rang out.
+    pub const MISSED: &'static str = "missed";
+    /// She would not take a call.
+    pub const DECLINED: &'static str = "declined";
 
     pub fn new(text: &str) -> Reason {
         Reason(text.to_owned())
@@ -38,6 +46,10 @@ pub enum State {
         extensions_left: u8,
     },
     Dialing,
+    /// A caller waits for her to answer.
+    Ringing {
+        until: UtcMs,
+    },
     Talking,
     WrapUp {
         deadline: UtcMs,
@@ -185,6 +197,30 @@ impl Agent {
         }
     }
 
+    /// A call asks for her. On a break she may be called by name only, and the break goes on
+    /// afterwards.
+    pub fn ring(&mut self, until: UtcMs, now: UtcMs) -> Result<(), Refused> {
+        self.queued = match &self.state {
+            State::Ready => None,
+            State::NotReady { reason } => Some(Queued::NotReady {
+                reason: reason.clone(),
+            }),
+            _ => return Err(self.refused()),
+        };
+        self.enter(State::Ringing { until }, now);
+        Ok(())
+    }
+
+    pub fn pick_up(&mut self, now: UtcMs) -> Result<(), Refused> {
+        match self.state {
+            State::Ringing { .. } => {
+                self.enter(State::Talking, now);
+                Ok(())
+            }
+            _ => Err(self.refused()),
+        }
+    }
+
     /// Every dial ends here, the failed ones too.
     pub fn wrap_up(&mut self, deadline: UtcMs, now: UtcMs) {
         self.enter(State::WrapUp { deadline }, now);
@@ -233,6 +269,7 @@ impl State {
             State::Ready => "ready",
             State::Previewing { .. } => "previewing",
             State::Dialing => "dialing",
+            State::Ringing { .. } => "ringing",
             State::Talking => "talking",
             State::WrapUp { .. } => "wrap_up",
         }
@@ -304,6 +341,59 @@ mod tests {
         assert!(agent.dial(T).is_err());
         agent.ready(T);
         assert!(agent.dial(T).is_err());
+    }
+
+    fn ringing() -> Agent {
+        let mut agent = Agent::new(T);
+        agent.ready(T);
+        agent
+            .ring(UtcMs(9_000), T)
+            .expect("a ready agent is called");
+        agent
+    }
+
+    #[test]
+    fn a_call_that_is_answered_is_a_talk() {
+        let mut agent = ringing();
+        assert!(agent.preview(UtcMs(9_000), 2, T).is_err(), "one or other");
+        agent.pick_up(T).unwrap();
+        assert_eq!(agent.state(), &State::Talking);
+        assert!(agent.pick_up(T).is_err());
+    }
+
+    #[test]
+    fn a_caller_who_gives_up_leaves_her_ready_and_a_missed_call_does_not() {
+        let mut agent = ringing();
+        agent.card_done(T);
+        assert_eq!(agent.state(), &State::Ready);
+        let mut agent = ringing();
+        agent.card_done_not_ready(Reason::new(Reason::MISSED), T);
+        let missed = State::NotReady {
+            reason: Reason::new("missed"),
+        };
+        assert_eq!(agent.state(), &missed);
+    }
+
+    #[test]
+    fn who_is_called_by_name_on_a_break_has_her_break_back() {
+        let mut agent = Agent::new(T);
+        assert!(agent.ring(UtcMs(9_000), T).is_err(), "nobody is there");
+        agent.not_ready(Reason::new("lunch"), T);
+        agent.ring(UtcMs(9_000), T).unwrap();
+        agent.pick_up(T).unwrap();
+        agent.wrap_up(UtcMs(9_000), T);
+        agent.card_done(T);
+        let lunch = State::NotReady {
+            reason: Reason::new("lunch"),
+        };
+        assert_eq!(agent.state(), &lunch);
+    }
+
+    #[test]
+    fn only_a_free_agent_is_called() {
+        let mut agent = previewing();
+        assert!(agent.ring(UtcMs(9_000), T).is_err());
+        assert!(ringing().dial(T).is_err());
     }
 
     #[test]

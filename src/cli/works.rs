@@ -232,6 +232,7 @@ fn trunks(trunks: &[TrunkConfig]) -> BTreeMap<TrunkId, Trunk> {
                 realm: None,
             }),
             allow_from: trunk.allow_from.iter().map(AddressRange::block).collect(),
+            allow_refer: trunk.allow_refer,
             invite_timeout: Duration::from_secs(trunk.silence_s.into()),
         };
         (id, resolved)

@@ -51,6 +51,8 @@ pub struct TrunkConfig {
     pub silence_s: u32,
     /// In order of preference.
     pub codecs: Vec<CodecConfig>,
+    /// Whether it may have calls transferred by REFER.
+    pub allow_refer: bool,
     /// Besides `servers`: who may send us requests as this trunk.
     pub allow_from: Vec<AddressRange>,
 }
@@ -166,6 +168,7 @@ impl TrunkConfig {
         let silence_s = section.count("silence_s", 4, 1..=SILENCE_S_MAX);
         let failover_on = failover_on(&section);
         let codecs = codecs(&section);
+        let allow_refer = section.flag("allow_refer", false);
         let allow_from = section.texts("allow_from").unwrap_or_default();
         let allow_from = allow_from
             .into_iter()
@@ -190,6 +193,7 @@ impl TrunkConfig {
             failover_on,
             silence_s,
             codecs,
+            allow_refer,
             allow_from,
         }
     }

@@ -27,10 +27,11 @@ pub(super) struct Call {
     pub phone: PhoneId,
     pub key: String,
     pub campaign: Arc<Campaign>,
+    pub direction: Direction,
     /// E.164.
     pub number: String,
-    /// The server that is called now, and what is left to try.
-    pub way: Way,
+    /// The server that is called now, and what is left to try; `None` when they called us.
+    pub way: Option<Way>,
     pub ways: Ways,
     pub leg: LegId,
     pub port: u16,
@@ -43,6 +44,14 @@ pub(super) struct Call {
     pub plan: String,
     /// Offers and answers on the trunk's side.
     pub sdp: Negotiation,
+}
+
+/// Who called whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Out,
+    #[allow(dead_code)] // Made by a call that comes in.
+    In,
 }
 
 pub(super) enum Phase {
@@ -79,6 +88,16 @@ pub(super) enum Recording {
     Running { path: PathBuf },
     Done,
     Failed,
+}
+
+impl Direction {
+    /// The stable name in the API and in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Out => "out",
+            Direction::In => "in",
+        }
+    }
 }
 
 impl Call {
@@ -121,6 +140,7 @@ impl Call {
         json!({
             "id": self.id.to_string(),
             "phone": self.phone.0,
+            "direction": self.direction.name(),
             "state": self.progress.state().name(),
             "started_ms": self.progress.created.0,
             "ringing_ms": ms(progress.ringing_at()),
@@ -143,7 +163,8 @@ impl Call {
             "id": self.id.to_string(),
             "agent": self.agent.as_str(),
             "campaign": self.campaign.id.as_str(),
-            "trunk": self.way.trunk.as_str(),
+            "direction": self.direction.name(),
+            "trunk": self.way.as_ref().map(|way| way.trunk.as_str()),
             "state": self.progress.state().name(),
             "started_ms": self.progress.created.0,
             "sip_call_ids": InvitePlan::from_text(&self.plan).map(|plan| [plan.call_id]),

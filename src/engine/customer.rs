@@ -1,11 +1,10 @@
 //! What a trunk says of a customer's call: ringing, answered, refused, changed, ended.
 
-use std::time::Duration;
-
 use super::call::Phase;
 use super::ending::Ending;
 use super::media_worker::{MediaCommand, Source};
 use super::switch::{LegOf, Switch, sdp_body};
+use super::trunk_call::failure;
 use super::writes::Write;
 use crate::call::result::CallResult;
 use crate::id::{CallId, LegId};
@@ -36,13 +35,7 @@ impl Switch {
                 local,
             } => {
                 self.sessions.remove(&session);
-                let failure = Failure {
-                    status,
-                    q850: reason.q850,
-                    retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
-                    local,
-                    alerted: false,
-                };
+                let failure = failure(status, &reason, retry_after_s, local);
                 self.customer_failed(now, id, failure, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
@@ -84,7 +77,9 @@ impl Switch {
         let early_media = agreed.is_some();
         call.progress.early_media |= early_media;
         if first_ring {
-            self.way_alive(&way);
+            if let Some(way) = &way {
+                self.way_alive(way);
+            }
             self.desk(&agent);
             self.step(attempt, AttemptStep::Alerting { dialog });
         }
@@ -124,7 +119,9 @@ impl Switch {
         call.progress.answer(now.utc);
         let (attempt, agent, leg) = (call.attempt, call.agent.clone(), call.leg);
         let way = call.way.clone();
-        self.way_answered(&way);
+        if let Some(way) = &way {
+            self.way_answered(way);
+        }
         if let Some(desk) = self.desk(&agent) {
             desk.agent.answered(now.utc);
         }
@@ -183,7 +180,9 @@ impl Switch {
             q850: reason.q850,
             by: store::EndedBy::Network,
         };
-        let next = self.way_failed(now, &way, &mut ways, &failure, &ending.detail);
+        let next = way.map_or(Next::Nothing, |way| {
+            self.way_failed(now, &way, &mut ways, &failure, &ending.detail)
+        });
         if let Some(call) = self.calls.get_mut(&id) {
             call.ways = ways;
         }

@@ -173,7 +173,9 @@ fn state(agent: &Agent) -> Value {
         _ => None,
     };
     let deadline = match agent.state() {
-        State::Previewing { deadline, .. } | State::WrapUp { deadline } => Some(deadline.0),
+        State::Previewing { deadline, .. }
+        | State::WrapUp { deadline }
+        | State::Ringing { until: deadline } => Some(deadline.0),
         _ => None,
     };
     let queued = agent.queued().map(|queued| match queued {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::call::{Call, Phase, Recording};
+use super::call::{Call, Direction, Phase, Recording};
 use super::commands::{no_card, wrong_state};
 use super::ending::Ending;
 use super::handle::Problem;
@@ -19,7 +19,6 @@ use crate::call::result::CallResult;
 use crate::dialer::gate::Origination;
 use crate::id::{AgentId, AttemptId, CallId, FenceToken, PhoneId, TrunkId};
 use crate::now::Now;
-use crate::sdp::Direction;
 use crate::sdp::negotiate::Negotiation;
 use crate::sip::InvitePlan;
 use crate::store::fact::PhoneView;
@@ -90,8 +89,9 @@ impl Switch {
                 phone: phone.id,
                 key,
                 campaign,
+                direction: Direction::Out,
                 number: phone.e164,
-                way,
+                way: Some(way),
                 ways,
                 leg,
                 port,
@@ -235,8 +235,10 @@ impl Switch {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        let offer = sdp_body(call.sdp.offer(Direction::SendRecv));
-        let (way, ways) = (call.way.clone(), call.ways.clone());
+        let offer = sdp_body(call.sdp.offer(crate::sdp::Direction::SendRecv));
+        let (Some(way), ways) = (call.way.clone(), call.ways.clone()) else {
+            return;
+        };
         let session = self.invite_way(now, &way, &ways, plan, vec![], Some(offer));
         self.sessions.insert(session, SessionOf::Customer(id));
         if let Some(call) = self.calls.get_mut(&id) {
@@ -255,12 +257,13 @@ impl Switch {
         };
         let (left, number, mut ways) = (call.way.clone(), call.number.clone(), call.ways.clone());
         let (attempt, port) = (call.attempt, call.port);
-        let way = self.next_way(now, &mut ways, Some(&left));
+        let way = self.next_way(now, &mut ways, left.as_ref());
         let planned = way.and_then(|way| Some((self.plan_way(&way, &number)?, way)));
         let Some((plan, way)) = planned else {
             return self.finish(now, id, failed);
         };
-        let sdp = (way.trunk != left.trunk).then(|| self.negotiation_on(&way, port));
+        let elsewhere = left.is_none_or(|left| left.trunk != way.trunk);
+        let sdp = elsewhere.then(|| self.negotiation_on(&way, port));
         let command = store::Command::FailOver {
             attempt,
             trunk: way.trunk.clone(),
@@ -272,7 +275,7 @@ impl Switch {
             if let Some(sdp) = sdp {
                 call.sdp = sdp;
             }
-            (call.way, call.ways) = (way, ways);
+            (call.way, call.ways) = (Some(way), ways);
             call.phase = Phase::FailingOver {
                 plan: Box::new(plan),
                 failed: Box::new(failed),
@@ -286,12 +289,12 @@ impl Switch {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
-        let Phase::FailingOver { plan, .. } = &call.phase else {
+        let (Phase::FailingOver { plan, .. }, Some(way)) = (&call.phase, &call.way) else {
             return;
         };
         let plan = (**plan).clone();
         let ring_until = now.instant + Duration::from_millis(call.campaign.rules.ring_limit_ms);
-        let (trunk, server) = (&origination.route().trunk, call.way.server);
+        let (trunk, server) = (&origination.route().trunk, way.server);
         tracing::info!(call = %id, %trunk, %server, "dialing by another way");
         self.send_invite(now, id, plan, ring_until);
     }
@@ -314,7 +317,9 @@ impl Switch {
             return;
         };
         self.legs.remove(&call.leg);
-        self.leave_way(&call.way);
+        if let Some(way) = &call.way {
+            self.leave_way(way);
+        }
         self.ports.release(call.port, now.instant);
         self.counters.denied += 1;
         if let Some(desk) = self.desk(&call.agent) {

@@ -53,6 +53,9 @@ impl Switch {
 
     /// From `foredial ctl hangup`: as if the agent had hung up.
     pub(super) fn hang_up_by_admin(&mut self, now: Now, call: CallId) {
+        if self.through_hang_up(now, call) {
+            return;
+        }
         let Some(agent) = self.calls.get(&call).map(|call| call.agent.clone()) else {
             return;
         };
@@ -110,7 +113,9 @@ impl Switch {
         let way = call.way.clone();
         let progress = call.progress.clone();
         self.counters.calls.add(&progress, ending.result);
-        self.leave_way(&way);
+        if let Some(way) = &way {
+            self.leave_way(way);
+        }
         self.write(
             Write::Outcome {
                 command: Box::new(command.clone()),

@@ -1,6 +1,7 @@
 //! The switch and the loop that drives it: the only place where running machines are wired
 //! together. Facts of one room become commands to another here, and nowhere else.
 
+mod bindings;
 mod bridge;
 mod call;
 pub mod card;
@@ -14,7 +15,9 @@ mod ending;
 mod figures;
 pub mod handle;
 mod large;
+mod lease;
 pub mod media_worker;
+mod recorded;
 pub mod recorder;
 mod reload;
 pub mod resolved;

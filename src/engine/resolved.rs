@@ -104,6 +104,8 @@ pub struct Trunk {
     pub credentials: Option<Credentials>,
     /// Besides its servers: where it may call us from.
     pub allow_from: Vec<Block>,
+    /// May have calls transferred by REFER.
+    pub allow_refer: bool,
     /// Silence on the last server a call has left, until it is given up.
     pub invite_timeout: Duration,
 }
@@ -172,6 +174,7 @@ impl Trunk {
             codecs: vec![Codec::Pcma, Codec::Pcmu],
             credentials: None,
             allow_from: vec![],
+            allow_refer: false,
             invite_timeout: Duration::from_secs(4),
         }
     }

@@ -104,6 +104,12 @@ impl Start {
         let resolver = Dns::new(&self.config.resolvers, with_v6);
         let mut switch = Switch::new(clock(), self.config, workers.len());
         switch.restore(clock(), recovered);
+        let kept = store.handle().reader(Arc::default())?;
+        let phones = switch.restore_bindings(clock(), &kept.view(clock().utc).bindings()?);
+        drop(kept);
+        if phones > 0 {
+            tracing::info!(phones, "registrations of an earlier run are in force again");
+        }
         switch.watch_flood(self.sip.udp(UDP_FLOW).and_then(SipUdp::flood));
         let parts = Parts {
             switch,

@@ -11,6 +11,7 @@ use std::time::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::bindings::Unsaved;
 use super::call::Call;
 use super::connections::{Connections, is_connection};
 use super::desk::Desk;
@@ -170,6 +171,7 @@ pub struct Switch {
     next_leg: u64,
     workers: u64,
     pub(super) trunks: Trunks,
+    pub(super) unsaved: Unsaved,
     pub(super) flood: Option<Arc<Flood>>,
     pub(super) fraud: Fraud,
     pub(super) fraud_refused: u64,
@@ -233,6 +235,7 @@ impl Switch {
             next_leg: 1,
             workers: workers.max(1) as u64,
             trunks,
+            unsaved: Unsaved::default(),
             flood: None,
             fraud: Fraud::new(config.fraud.clone()),
             fraud_refused: 0,
@@ -339,44 +342,48 @@ impl Switch {
         } = event
         {
             let called = user_part(&request_uri);
-            if replaces.is_some() {
-                // Nobody here takes over a call yet.
-                return self.sip.reject(now, session, 603, None, Vec::new());
-            }
-            if self.is_seat(&flow, &called) {
+            if replaces.is_none() && self.is_seat(&flow, &called) {
                 return self.seat_invited(now, session, flow.id, user, &called, body);
             }
-            return self.through_invited(
-                now,
-                Arrived {
-                    session,
-                    flow,
-                    user,
-                    request_uri,
-                    from,
-                    headers,
-                    body,
-                },
-            );
+            let arrived = Arrived {
+                session,
+                flow,
+                user,
+                request_uri,
+                from,
+                headers,
+                body,
+            };
+            return match replaces {
+                Some(replaced) => self.through_replaces(now, arrived, replaced),
+                None => self.through_invited(now, arrived),
+            };
         }
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
             SipEvent::Security(note) => security::log(note),
-            SipEvent::Refer { session, .. } => return self.sip.answer_refer(now, *session, false),
             SipEvent::Registered {
-                flow, expires_s, ..
+                aor,
+                flow,
+                expires_s,
+                ..
             } => {
                 tracing::info!(from = %flow.remote, expires_s, "a phone registered");
+                self.binding_changed(now, aor);
             }
+            SipEvent::Unregistered { aor, .. } => self.binding_changed(now, aor),
             _ => {}
         }
         let Some(session) = session_of(&event) else {
             return;
         };
         match self.sessions.get(&session).cloned() {
-            Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
             Some(SessionOf::Through(call)) => self.through_event(now, call, event),
+            _ if matches!(event, SipEvent::Refer { .. }) => {
+                self.sip.answer_refer(now, session, false);
+            }
+            Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
@@ -436,6 +443,11 @@ impl Switch {
         let leg = LegId(self.next_leg * self.workers + worker);
         self.next_leg += 1;
         leg
+    }
+
+    /// Whether these two can hear each other: only legs of one media worker can.
+    pub(super) fn are_beside(&self, one: LegId, other: LegId) -> bool {
+        one.0 % self.workers == other.0 % self.workers
     }
 
     pub(super) fn write(&mut self, write: Write, command: store::Command) {

@@ -45,6 +45,7 @@ impl Switch {
             .chain(self.through.poll_timeout())
             .chain(sip)
             .chain(self.trunks.poll_timeout())
+            .chain(self.unsaved.poll_timeout())
             .min_by_key(|(at, _)| *at)
     }
 
@@ -66,6 +67,7 @@ impl Switch {
         self.through_timeout(now);
         self.expire_leases(now);
         self.write_again(now);
+        self.save_due_bindings(now);
         self.settle(now);
     }
 
@@ -284,6 +286,7 @@ impl Switch {
             );
         }
         self.end_throughs(now);
+        self.save_all_bindings(now);
         for session in self.sessions.keys().copied().collect::<Vec<_>>() {
             self.sip.hang_up(now, session, Some("SIP;text=\"stopped\""));
         }

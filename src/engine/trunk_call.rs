@@ -12,7 +12,7 @@ use super::switch::Switch;
 use crate::dialer::campaign::Route;
 use crate::id::TrunkId;
 use crate::now::Now;
-use crate::sip::{Body, InvitePlan, InviteTimers, NameAddr, SessionId};
+use crate::sip::{Body, InvitePlan, InviteTimers, NameAddr, Reason, SessionId};
 use crate::trunk::{Failure, Full, Next, Slot, Turn};
 
 /// Servers one call is offered to at most.
@@ -49,6 +49,22 @@ struct Open {
     trunk: TrunkId,
     caller_id: String,
     server: SocketAddr,
+}
+
+/// A final answer that was none, as the trunk's room judges it.
+pub(super) fn failure(
+    status: u16,
+    reason: &Reason,
+    retry_after_s: Option<u32>,
+    local: bool,
+) -> Failure {
+    Failure {
+        status,
+        q850: reason.q850,
+        retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
+        local,
+        alerted: false,
+    }
 }
 
 impl Ways {

@@ -34,6 +34,18 @@ impl Ways {
         self.udp.iter().any(SocketAddr::is_ipv6)
     }
 
+    /// Whether this flow's socket is still the same one.
+    pub(super) fn has(&self, flow: &Flow) -> bool {
+        let socket = usize::try_from(flow.id)
+            .ok()
+            .and_then(|at| self.udp.get(at));
+        socket.is_some_and(|bound| {
+            let same_host = bound.ip() == flow.local.ip()
+                || (bound.ip().is_unspecified() && bound.is_ipv4() == flow.local.is_ipv4());
+            same_host && bound.port() == flow.local.port()
+        })
+    }
+
     /// The address a connection to this peer leaves from; its port is the kernel's choice.
     pub(super) fn from(&self, remote: SocketAddr) -> SocketAddr {
         let any = if remote.is_ipv4() {

@@ -122,6 +122,8 @@ pub struct InviteTimers {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Reason {
     pub q850: Option<u16>,
+    /// A status of SIP.
+    pub sip: Option<u16>,
     pub text: Option<String>,
 }
 

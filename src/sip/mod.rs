@@ -31,7 +31,7 @@ pub use event::{
 };
 pub use frame::{Broken, Framed, Framer};
 pub use guard::{SecurityEvent, SecurityNote};
-pub use message::{Body, Headers, Limits, NameAddr, Target, Uri};
+pub use message::{Body, Headers, Limits, NameAddr, Target, Uri, phrase};
 pub use registrar::{Reach, Registered, RegistrarLimits, SavedBinding};
 pub use replaces::Replaces;
 pub use timer::{Deadline, Timers};

@@ -338,7 +338,7 @@ pub(super) fn put_body(headers: &mut Headers, bytes: &mut Vec<u8>, body: Option<
     }
 }
 
-/// The Q.850 cause and the text of Reason (RFC 3326), wherever they stand.
+/// The causes and the text of Reason (RFC 3326), wherever they stand.
 pub(super) fn reason_of(headers: &Headers) -> Reason {
     let mut reason = Reason::default();
     for item in headers.items("Reason") {
@@ -352,8 +352,11 @@ pub(super) fn reason_of(headers: &Headers) -> Reason {
                 .find(|(name, _)| name.eq_ignore_ascii_case(key));
             found.and_then(|(_, value)| value.clone())
         };
-        if protocol.trim().eq_ignore_ascii_case("Q.850") {
-            reason.q850 = value("cause").and_then(|cause| cause.parse().ok());
+        let cause = value("cause").and_then(|cause| cause.parse().ok());
+        match protocol.trim() {
+            name if name.eq_ignore_ascii_case("Q.850") => reason.q850 = cause,
+            name if name.eq_ignore_ascii_case("SIP") => reason.sip = cause,
+            _ => {}
         }
         reason.text = reason.text.or_else(|| value("text"));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::phone::StoredPhone;
 use crate::call::result::CallResult;
 use crate::dialer::campaign::Rules;
 use crate::dialer::reservation::ReleaseReason;
@@ -133,13 +134,37 @@ pub enum Command {
     SessionClose {
         token_hash: Vec<u8>,
     },
+    /// Where these users' phones can be reached now → `BindingsSaved`.
+    SaveBindings {
+        changed: Vec<Bound>,
+    },
+    /// → `PhoneKept` | `Refused`.
+    AddPhone {
+        phone: StoredPhone,
+    },
+    /// → `PhoneRemoved` | `Refused`.
+    RemovePhone {
+        user: String,
+    },
 }
 
 impl Command {
     /// Nobody waits for it, and losing the last moment of it to a crash harms nobody.
     pub(super) fn can_wait(&self) -> bool {
-        matches!(self, Command::AgentState { .. })
+        matches!(
+            self,
+            Command::AgentState { .. } | Command::SaveBindings { .. }
+        )
     }
+}
+
+/// A user's bindings, as the registrar writes them; none when he is reachable nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    pub user: String,
+    pub lines: Vec<String>,
+    /// When the last of them runs out.
+    pub until: UtcMs,
 }
 
 /// How far an attempt has come.

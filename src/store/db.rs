@@ -13,7 +13,10 @@ use super::error::StoreError;
 use super::event_log;
 use super::fact::Fact;
 use super::read::View;
-use super::{dial, dispose, finish, import, recording, recover, release, reserve, session};
+use super::{
+    dial, dispose, finish, import, phone, recording, recover, registration, release, reserve,
+    session,
+};
 use crate::dialer::campaign::{Campaign, Route, Rules};
 use crate::event::Kind;
 use crate::id::CampaignId;
@@ -351,5 +354,8 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             expires_at,
         } => session::open(work, token_hash, agent, *expires_at),
         Command::SessionClose { token_hash } => session::close(work, token_hash),
+        Command::SaveBindings { changed } => registration::save(work, changed),
+        Command::AddPhone { phone } => phone::add(work, phone),
+        Command::RemovePhone { user } => phone::remove(work, user),
     }
 }

@@ -64,6 +64,9 @@ pub enum Fact {
     },
     AgentNoted,
     SessionNoted,
+    BindingsSaved,
+    PhoneKept,
+    PhoneRemoved,
     /// Somebody else's by now: HTTP 409 with the present owner.
     Stale {
         owner: Option<AgentId>,

@@ -10,6 +10,7 @@ use foredial::engine::resolved::EngineConfig;
 use foredial::engine::{Input, Output, Switch};
 use foredial::now::{Now, UtcMs};
 use foredial::sip::{Flow, Transport};
+use foredial::store::Command;
 use sha2::{Digest, Sha256};
 
 use super::world::SWITCH;
@@ -20,6 +21,8 @@ pub struct Wire {
     pub now: Now,
     pub switch: Switch,
     pub media: Vec<MediaCommand>,
+    /// What the store was told; answers are the test's.
+    pub written: Vec<(u64, Command)>,
     boxes: HashMap<SocketAddr, VecDeque<Letter>>,
     next: u32,
 }
@@ -106,6 +109,7 @@ impl Wire {
             now,
             switch: Switch::new(now, config, 1),
             media: Vec::new(),
+            written: Vec::new(),
             boxes: HashMap::new(),
             next: 0,
         }
@@ -144,6 +148,7 @@ impl Wire {
                     }
                 }
                 Output::Media(command) => self.media.push(command),
+                Output::Store { id, command } => self.written.push((id, command)),
                 _ => {}
             }
         }
@@ -216,14 +221,20 @@ impl Wire {
     }
 
     /// An INVITE of a phone's user, who proves himself when he is asked to.
-    pub fn invite_by(
+    pub fn invite_by(&mut self, who: (&str, &str), at: SocketAddr, to: &str, sdp: &str) -> Made {
+        self.invite_by_with(who, at, to, "", sdp)
+    }
+
+    /// The same with headers of his own.
+    pub fn invite_by_with(
         &mut self,
         (user, password): (&str, &str),
         at: SocketAddr,
         to: &str,
+        headers: &str,
         sdp: &str,
     ) -> Made {
-        let made = self.invite(at, to, "", sdp);
+        let made = self.invite(at, to, headers, sdp);
         let challenge = self.read(at, "SIP/2.0 401").header("WWW-Authenticate");
         let uri = format!("sip:{to}@{SWITCH}");
         let authorization = digest(&challenge, user, password, "INVITE", &uri);
@@ -234,7 +245,7 @@ impl Wire {
         };
         let head = made.request("INVITE", made.cseq, &made.branch, "");
         let text = format!(
-            "{head}{HOPS}Authorization: {authorization}\r\n{}",
+            "{head}{HOPS}{headers}Authorization: {authorization}\r\n{}",
             content(sdp)
         );
         self.send(at, &text);

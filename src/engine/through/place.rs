@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::passed::{Trust, escaped, from, outgoing};
-use super::{Fork, Phase, Refusal, Side};
+use super::{Fork, Leave, Phase, Refusal, Side};
 use crate::dialer::campaign::Route;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
 use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
@@ -13,7 +13,7 @@ use crate::id::CallId;
 use crate::now::Now;
 use crate::route::{Outward, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
-use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Reason, Uri};
+use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Party, Reason, Uri};
 use crate::trunk::fraud::Verdict;
 
 /// How long a busy tone is played before the call is refused.
@@ -30,6 +30,8 @@ struct Placement {
     to: NameAddr,
     flow: Flow,
     trust: Trust,
+    who: Source,
+    party: Party,
     way: Option<Way>,
     credentials: Option<Credentials>,
     /// Timer B, when it is not the usual one.
@@ -43,7 +45,7 @@ impl Switch {
             let Some(call) = self.through.call(id) else {
                 return;
             };
-            if !matches!(call.phase, Phase::Calling) {
+            if !call.is_calling() {
                 return;
             }
             let ring = Duration::from_millis(call.ring_ms);
@@ -154,6 +156,8 @@ impl Switch {
             from: identity.from,
             flow: self.udp_flow(way.server),
             trust: Trust::Trusted,
+            who: Source::Trunk(way.trunk.clone()),
+            party: self.through_called(id),
             way: Some(way.clone()),
             credentials: trunk.credentials,
             answer_timeout: Some(ways.patience(now, trunk.invite_timeout)),
@@ -166,20 +170,24 @@ impl Switch {
         let Some(call) = self.through.call(id) else {
             return false;
         };
-        let Source::Phone(user) = &call.source else {
+        let (Source::Phone(user), flow) = call.asks() else {
             return true;
         };
         if call.emergency || call.leave.is_some() {
             return true;
         }
-        let (user, flow, number) = (user.clone(), call.flow, call.number.clone());
+        let (user, flow, number) = (user.clone(), *flow, call.number.clone());
         let verdict = self.may_call_outside(now, &user, &flow, &number);
         let Some(call) = self.through.call(id) else {
             return false;
         };
         match verdict {
             Verdict::Allowed { ticket, longest } => {
-                call.leave = Some((ticket, longest));
+                call.leave = Some(Leave {
+                    ticket,
+                    longest,
+                    since: None,
+                });
                 true
             }
             Verdict::Refused(_) => {
@@ -209,10 +217,20 @@ impl Switch {
             let placement = Placement {
                 request_uri: way.request_uri,
                 route: way.route,
-                from: from(&call.from, &call.headers, &host, Trust::Untrusted),
+                from: from(
+                    &call.caller.party,
+                    &call.caller.headers,
+                    &host,
+                    Trust::Untrusted,
+                ),
                 to: NameAddr::new(None, &called),
                 flow: way.flow,
                 trust: Trust::Untrusted,
+                who: Source::Phone(user.to_owned()),
+                party: Party {
+                    user: user.to_owned(),
+                    ..Party::default()
+                },
                 way: None,
                 credentials: None,
                 answer_timeout: None,
@@ -241,12 +259,19 @@ impl Switch {
             to: NameAddr::new(None, &called),
             request_uri: called,
             route: Vec::new(),
-            from: from(&call.from, &call.headers, &host, Trust::Trusted),
+            from: from(
+                &call.caller.party,
+                &call.caller.headers,
+                &host,
+                Trust::Trusted,
+            ),
             flow: Flow {
                 remote,
                 ..self.config.trunk_flow
             },
             trust: Trust::Trusted,
+            who: Source::Address(remote.ip().to_canonical()),
+            party: self.through_called(id),
             way: None,
             credentials: None,
             answer_timeout: None,
@@ -271,7 +296,11 @@ impl Switch {
         if let Some(trunk) = trunk.and_then(|trunk| self.config.trunks.get(trunk)) {
             codecs.retain(|codec| trunk.codecs.contains(codec));
         }
-        let headers = outgoing(&call.headers, call.hops, placement.trust);
+        let mut headers = outgoing(&call.caller.headers, call.hops, placement.trust);
+        // Carriers are told of nobody's transfers.
+        if let Some(by) = call.referred_by.clone().filter(|_| trunk.is_none()) {
+            headers.push(("Referred-By".to_owned(), by));
+        }
         let beside = call.caller.leg;
         let leg = self.new_leg(Some(beside));
         let mut sdp = self.negotiation(port, codecs);
@@ -282,6 +311,8 @@ impl Switch {
             from,
             to,
             flow,
+            who,
+            party,
             way,
             credentials,
             answer_timeout,
@@ -306,21 +337,39 @@ impl Switch {
             leg,
             port,
             sdp,
+            flow,
+            who,
+            party,
+            headers: Vec::new(),
+            way,
+            own: Direction::SendRecv,
+            told: Direction::SendRecv,
         };
         if let Some(call) = self.through.call(id) {
             call.forks.push(Fork {
                 side,
-                way,
                 alerted: false,
             });
         }
         true
     }
 
+    /// The called as others are shown them.
+    fn through_called(&self, id: CallId) -> Party {
+        let number = self.through.calls.get(&id).map(|call| call.number.clone());
+        Party {
+            user: number.unwrap_or_default(),
+            ..Party::default()
+        }
+    }
+
     fn through_play(&mut self, now: Now, id: CallId, tone: Tone) -> bool {
         let Some(call) = self.through.call(id) else {
             return false;
         };
+        if matches!(call.phase, Phase::Referred(_)) {
+            return self.through_refer_to_tone(now, id, tone);
+        }
         let (session, leg) = (call.caller.session, call.caller.leg);
         let early = call.answer.clone().map(sdp_body);
         call.phase = Phase::Playing;
@@ -348,7 +397,7 @@ impl Switch {
     }
 
     /// Our host and port as far ends see them.
-    fn own_host(&self) -> String {
+    pub(super) fn own_host(&self) -> String {
         let advertised = self.config.endpoint.udp_advertised;
         match advertised.ip().is_unspecified() {
             true => self.config.trunk_flow.local.to_string(),

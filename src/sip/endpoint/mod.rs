@@ -255,6 +255,11 @@ impl Endpoint {
         self.command(now, session, |s, stack| s.answer_refer(now, stack, accept));
     }
 
+    /// Answers [`SipEvent::Refer`] with a refusal of this status.
+    pub fn refuse_refer(&mut self, now: Now, session: SessionId, status: u16) {
+        self.command(now, session, |s, stack| s.refuse_refer(now, stack, status));
+    }
+
     /// Tells who referred how the call goes. A final status ends the telling.
     pub fn notify_refer(&mut self, now: Now, session: SessionId, status: u16, phrase: &str) {
         self.command(now, session, |s, stack| {

@@ -47,6 +47,18 @@ impl Endpoint {
         self.registrar.saved(now)
     }
 
+    /// The same of one user; none when his phones are reachable nowhere, or by connections only.
+    #[must_use]
+    pub fn saved_bindings_of(&self, now: Now, user: &str) -> Vec<SavedBinding> {
+        self.registrar.saved_of(now, user)
+    }
+
+    /// A user's phones are reachable nowhere from now on.
+    pub fn forget_bindings(&mut self, user: &str) {
+        let changes = self.registrar.remove(user);
+        self.tell(changes);
+    }
+
     /// Takes up the bindings of an earlier process; how many still stand.
     pub fn restore_bindings(&mut self, now: Now, saved: Vec<SavedBinding>) -> usize {
         self.registrar.restore(now, saved)

@@ -255,6 +255,14 @@ impl Registrar {
         self.keep_on(way, |one| one.reg_id.is_none() || Way::of(&one.flow) != way)
     }
 
+    /// A user who is no more is reachable nowhere.
+    pub fn remove(&mut self, user: &str) -> Vec<Change> {
+        match self.ids.get(user).copied() {
+            Some(id) => self.keep(id, |_| false),
+            None => Vec::new(),
+        }
+    }
+
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<Change> {
         let mut changes = Vec::new();
         while let Some(id) = self.deadlines.due(now) {

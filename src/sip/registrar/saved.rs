@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::super::event::{Flow, Transport};
 use super::super::message::{NameAddr, Uri, split_commas};
-use super::Registrar;
 use super::binding::Binding;
 use super::wish::permille;
+use super::{Aor, Registrar};
 use crate::now::{Now, UtcMs};
 
 /// One binding as it outlives the process.
@@ -79,29 +79,16 @@ fn flow(text: &str) -> Option<Flow> {
 
 impl Registrar {
     pub fn saved(&self, now: Now) -> Vec<SavedBinding> {
-        let mut all = Vec::new();
-        for aor in self.aors.values() {
-            let lasting = aor
-                .list
-                .iter()
-                .filter(|one| !one.flow.transport.is_reliable());
-            all.extend(lasting.map(|one| {
-                SavedBinding {
-                    aor: aor.name.to_string(),
-                    contact: one.contact.to_string(),
-                    flow: one.flow,
-                    expires_utc: now
-                        .utc
-                        .plus(one.expires_at.saturating_duration_since(now.instant)),
-                    call_id: one.call_id.to_string(),
-                    cseq: one.cseq,
-                    direct: one.direct,
-                    path: one.path.iter().map(ToString::to_string).collect(),
-                }
-            }));
-        }
+        let mut all: Vec<SavedBinding> =
+            self.aors.values().flat_map(|aor| aor.saved(now)).collect();
         all.sort_by(|a, b| (&a.aor, a.expires_utc).cmp(&(&b.aor, b.expires_utc)));
         all
+    }
+
+    /// The same of one user.
+    pub fn saved_of(&self, now: Now, user: &str) -> Vec<SavedBinding> {
+        let aor = self.ids.get(user).and_then(|id| self.aors.get(id));
+        aor.map(|aor| aor.saved(now)).unwrap_or_default()
     }
 
     /// Takes up what an earlier process saved; what has run out or cannot be read stays away.
@@ -124,6 +111,28 @@ impl Registrar {
             }
         }
         self.bindings - before
+    }
+}
+
+impl Aor {
+    fn saved(&self, now: Now) -> Vec<SavedBinding> {
+        let lasting = self
+            .list
+            .iter()
+            .filter(|one| !one.flow.transport.is_reliable());
+        let one = |one: &Binding| SavedBinding {
+            aor: self.name.to_string(),
+            contact: one.contact.to_string(),
+            flow: one.flow,
+            expires_utc: now
+                .utc
+                .plus(one.expires_at.saturating_duration_since(now.instant)),
+            call_id: one.call_id.to_string(),
+            cseq: one.cseq,
+            direct: one.direct,
+            path: one.path.iter().map(ToString::to_string).collect(),
+        };
+        lasting.map(one).collect()
     }
 }
 
