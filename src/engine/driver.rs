@@ -240,7 +240,7 @@ impl Driver {
         match wake {
             Wake::Store(id, fact) => self.parts.switch.handle(now, Input::Store { id, fact }),
             Wake::Media(fact) => self.parts.switch.handle(now, Input::Media(fact)),
-            Wake::Datagram(datagram) => self.take_datagram(now, &datagram),
+            Wake::Datagram(datagram) => self.take_datagram(now, datagram),
             Wake::Stream(fact) => self.take_stream(now, fact),
             Wake::Request(Some(Request::Shutdown { reply })) => return Some(Some(reply)),
             Wake::Request(Some(request)) => self.request(now, request),
@@ -251,11 +251,12 @@ impl Driver {
         None
     }
 
-    fn take_datagram(&mut self, now: Now, datagram: &Datagram) {
+    fn take_datagram(&mut self, now: Now, datagram: Datagram) {
         let Some(socket) = self.parts.sip.udp(datagram.socket) else {
             return;
         };
-        let (bound, bytes) = (socket.local_addr(), datagram.bytes.to_vec());
+        // Nobody else holds the bytes, so none is copied.
+        let (bound, bytes) = (socket.local_addr(), Vec::from(datagram.bytes));
         let flow = self
             .parts
             .ways

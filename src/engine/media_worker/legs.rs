@@ -172,6 +172,8 @@ mod tests {
     use crate::media::g711::Law;
     use std::collections::BTreeSet;
 
+    type Pairs = BTreeSet<(u64, u64)>;
+
     fn leg(id: u64) -> Box<Leg> {
         let voice = Voice::new(Law::A);
         Box::new(Leg::new(
@@ -183,8 +185,8 @@ mod tests {
     }
 
     /// Who hears whom, as the legs have it and as their wishes have it.
-    fn heard(legs: &mut Legs) -> (BTreeSet<(u64, u64)>, BTreeSet<(u64, u64)>) {
-        let (mut known, mut wished) = (BTreeSet::new(), BTreeSet::new());
+    fn heard(legs: &mut Legs) -> (Pairs, Pairs) {
+        let (mut known, mut wished) = (Pairs::new(), Pairs::new());
         for place in legs.places() {
             let Some(leg) = legs.at(place) else { continue };
             let (id, hears, listeners) = (leg.id, leg.hears, leg.listeners.clone());

@@ -267,12 +267,18 @@ impl fmt::Display for NameAddr {
         if let Some(display) = &self.display {
             write!(out, "{} ", quote(display))?;
         }
-        write!(out, "<{}>", unbroken(&self.uri))?;
+        for part in ["<", &unbroken(&self.uri), ">"] {
+            out.write_str(part)?;
+        }
         for (name, value) in &self.params {
-            match value {
-                Some(value) if is_token(value.as_bytes()) => write!(out, ";{name}={value}")?,
-                Some(value) => write!(out, ";{name}={}", quote(value))?,
-                None => write!(out, ";{name}")?,
+            out.write_str(";")?;
+            out.write_str(name)?;
+            let Some(value) = value else { continue };
+            out.write_str("=")?;
+            if is_token(value.as_bytes()) {
+                out.write_str(value)?;
+            } else {
+                out.write_str(&quote(value))?;
             }
         }
         Ok(())

@@ -48,7 +48,11 @@ impl Header {
     }
 
     fn lossy(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.value)
+        // The usual case is the cheap one to find out.
+        match std::str::from_utf8(&self.value) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&self.value),
+        }
     }
 }
 
@@ -119,9 +123,7 @@ impl Headers {
 
     #[must_use]
     pub fn via(&self) -> Option<Via> {
-        let fields = self
-            .named("Via")
-            .map(|header| String::from_utf8_lossy(&header.value));
+        let fields = self.named("Via").map(Header::lossy);
         let mut tops = fields.filter_map(|text| first_item(&text).map(Via::parse));
         tops.next().flatten()
     }

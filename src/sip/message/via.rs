@@ -113,25 +113,33 @@ impl Via {
 
     #[must_use]
     pub fn sent_by(&self) -> String {
-        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}{port}", self.host.to_ascii_lowercase())
+        let mut host = self.host.to_ascii_lowercase();
+        if let Some(port) = self.port {
+            host.push(':');
+            host.push_str(&port.to_string());
+        }
+        host
     }
 }
 
 impl fmt::Display for Via {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "SIP/2.0/{} {}", self.transport, self.host)?;
+        for part in ["SIP/2.0/", &self.transport, " ", &self.host] {
+            out.write_str(part)?;
+        }
         if let Some(port) = self.port {
             write!(out, ":{port}")?;
         }
         for (name, value) in &self.params {
-            match value {
-                // `received` holds bare IPv6 (RFC 3261 25.1), so a colon needs no quotes.
-                Some(value) if is_plain(value) => {
-                    write!(out, ";{name}={value}")?;
-                }
-                Some(value) => write!(out, ";{name}={}", super::address::quote(value))?,
-                None => write!(out, ";{name}")?,
+            out.write_str(";")?;
+            out.write_str(name)?;
+            let Some(value) = value else { continue };
+            out.write_str("=")?;
+            // `received` holds bare IPv6 (RFC 3261 25.1), so a colon needs no quotes.
+            if is_plain(value) {
+                out.write_str(value)?;
+            } else {
+                out.write_str(&super::address::quote(value))?;
             }
         }
         Ok(())
