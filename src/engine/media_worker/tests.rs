@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::recorder::Recorder;
 use crate::id::{CallId, LegId};
+use crate::media::coding::Coding;
 use crate::media::g711::Law;
 use crate::media::gain::level_dbfs;
 use crate::media::packet::{RtpHeader, RtpPacket, write};
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
+mod opus;
 mod srtp;
 
 const A: LegId = LegId(1);
@@ -140,7 +142,7 @@ impl House {
         self.worker.send(MediaCommand::AimTrunk {
             leg: phone.leg,
             remote: phone.socket.local_addr().expect("bound"),
-            law: phone.law,
+            coding: Coding::G711(phone.law),
             payload_type: phone.law.payload_type(),
             telephone_event: Some(101),
             send: true,
