@@ -138,6 +138,7 @@ pub enum Output {
 pub(super) enum SessionOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -146,6 +147,7 @@ pub(super) enum SessionOf {
 pub(super) enum LegOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -194,6 +196,7 @@ pub struct Counters {
     pub writes_failed: u64,
     pub orphans: u64,
     pub calls: Totals,
+    pub transfers: super::transfer::Tally,
 }
 
 impl Switch {
@@ -362,6 +365,9 @@ impl Switch {
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
+            SipEvent::RegisterAnswered { register, answer } => {
+                self.register_answered(now, *register, *answer);
+            }
             SipEvent::Security(note) => security::log(note),
             SipEvent::Registered {
                 aor,
@@ -384,6 +390,7 @@ impl Switch {
                 self.sip.answer_refer(now, session, false);
             }
             Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Third(call)) => self.third_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
@@ -517,6 +524,8 @@ impl Switch {
                 "writes_failed": self.counters.writes_failed,
                 "orphans": self.counters.orphans,
                 "results": results,
+                "transfers": self.counters.transfers.outcomes,
+                "transfer_targets": self.counters.transfers.kinds,
             },
         })
     }
@@ -549,6 +558,7 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
         SipEvent::Registered { .. }
         | SipEvent::Unregistered { .. }
         | SipEvent::Pong { .. }
+        | SipEvent::RegisterAnswered { .. }
         | SipEvent::OrphanEnded { .. }
         | SipEvent::Security(_) => None,
     }

@@ -288,6 +288,14 @@ impl Switch {
                 };
                 self.through_failed(now, id, session, refusal, failure);
             }
+            SipEvent::Info {
+                session,
+                digit: Some(digit),
+                ..
+            } => self.through_digit(now, id, session, digit),
+            SipEvent::Redirected {
+                session, contacts, ..
+            } => self.note_redirect(session, contacts),
             SipEvent::Confirmed { session, body } => {
                 self.through_confirmed(now, id, session, body);
             }

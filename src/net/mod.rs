@@ -14,6 +14,7 @@ pub mod streams;
 mod stun;
 pub mod tls;
 pub mod udp;
+pub mod unreachable;
 
 pub use home::Home;
 pub use sockets::SipSockets;

@@ -299,6 +299,11 @@ pub enum SipEvent {
         ok: bool,
         status: u16,
     },
+    /// What became of [`super::Endpoint::register_at`].
+    RegisterAnswered {
+        register: super::RegisterId,
+        answer: super::register::RegisterAnswer,
+    },
     OrphanEnded {
         call_id: String,
     },

@@ -165,15 +165,18 @@ impl Stack {
     }
 
     pub fn contact(&self, flow: &Flow) -> String {
+        self.contact_as("foredial", flow)
+    }
+
+    pub fn contact_as(&self, user: &str, flow: &Flow) -> String {
+        let host = self.host(flow);
         match flow.transport {
-            Transport::Udp => format!("<sip:foredial@{}>", self.host(flow)),
-            Transport::Tcp => format!("<sip:foredial@{};transport=tcp>", self.host(flow)),
+            Transport::Udp => format!("<sip:{user}@{host}>"),
+            Transport::Tcp => format!("<sip:{user}@{host};transport=tcp>"),
             // RFC 5630 3.1.4 calls it deprecated, and it is what every peer understands.
-            Transport::Tls => format!("<sip:foredial@{};transport=tls>", self.host(flow)),
+            Transport::Tls => format!("<sip:{user}@{host};transport=tls>"),
             // RFC 7118 5: `transport=ws` for both WS and WSS.
-            Transport::Ws | Transport::Wss => {
-                format!("<sip:foredial@{};transport=ws>", self.host(flow))
-            }
+            Transport::Ws | Transport::Wss => format!("<sip:{user}@{host};transport=ws>"),
         }
     }
 

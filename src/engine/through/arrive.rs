@@ -29,9 +29,21 @@ pub(in crate::engine) struct Arrived {
 
 impl Switch {
     pub(in crate::engine) fn through_invited(&mut self, now: Now, arrived: Arrived) {
+        let called = number_of(&arrived.request_uri);
+        let trunk = self.trunk_by_contact(arrived.flow.remote, &called).cloned();
+        let (number, source) = match trunk {
+            Some(trunk) => (
+                self.number_behind_contact(&trunk, &arrived.headers),
+                Source::Trunk(trunk),
+            ),
+            None => (
+                called,
+                self.source_of(&arrived.flow, arrived.user.as_deref()),
+            ),
+        };
         let question = Question {
-            number: number_of(&arrived.request_uri),
-            source: self.source_of(&arrived.flow, arrived.user.as_deref()),
+            number,
+            source,
             at: now.utc,
         };
         let session = arrived.session;

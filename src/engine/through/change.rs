@@ -7,7 +7,7 @@ use crate::id::CallId;
 use crate::now::Now;
 use crate::sdp::Direction;
 use crate::sdp::negotiate::Agreed;
-use crate::sip::{Body, SessionId};
+use crate::sip::{Body, InfoDigit, SessionId};
 
 impl Switch {
     pub(super) fn through_reoffered(
@@ -95,6 +95,23 @@ impl Switch {
         let agreed = read_answer(&mut side.sdp, body)?;
         self.aim(leg, &agreed);
         Some(agreed)
+    }
+
+    /// A digit by INFO goes on as it came; digits in RTP pass with the audio.
+    pub(super) fn through_digit(
+        &mut self,
+        now: Now,
+        id: CallId,
+        session: SessionId,
+        digit: InfoDigit,
+    ) {
+        let other = self
+            .through
+            .call(id)
+            .and_then(|call| call.other_mut(session));
+        if let Some(other) = other.map(|side| side.session) {
+            self.sip.info_digit(now, other, digit);
+        }
     }
 
     /// `now_is` is ours toward the side that spoke; what it sends, the other side is sent.

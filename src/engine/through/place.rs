@@ -7,13 +7,15 @@ use super::passed::{Trust, escaped, from, outgoing};
 use super::{Fork, Leave, Phase, Refusal, Side};
 use crate::dialer::campaign::Route;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
+use crate::engine::resolved::Trunk;
 use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::engine::trunk_call::{Way, Ways};
 use crate::id::CallId;
 use crate::now::Now;
-use crate::route::{Outward, Source, Step, Tone};
+use crate::route::{Outcome, Outward, Question, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
-use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Party, Reason, Uri};
+use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Party, Reason, SessionId, Uri};
+use crate::trunk::Outgoing;
 use crate::trunk::fraud::Verdict;
 
 /// How long a busy tone is played before the call is refused.
@@ -139,16 +141,13 @@ impl Switch {
         let Some(call) = self.through.call(id) else {
             return false;
         };
+        let number = way.number.as_ref().unwrap_or(&call.number);
         // A number the plan has not made E.164 goes out as the plan has written it.
-        let called = match is_e164(&call.number) {
-            true => trunk.request_uri(&call.number),
-            false => format!("sip:{}@{}", escaped(&call.number), trunk.domain),
+        let called = match is_e164(number) {
+            true => trunk.request_uri(number),
+            false => format!("sip:{}@{}", escaped(number), trunk.domain),
         };
-        let shown = match is_e164(&way.caller_id) {
-            true => trunk.number.write(&way.caller_id),
-            false => escaped(&way.caller_id),
-        };
-        let identity = trunk.identity.outgoing(&shown, &trunk.domain);
+        let identity = shown_on(&trunk, way);
         let placement = Placement {
             to: NameAddr::new(None, &called),
             request_uri: called,
@@ -163,6 +162,42 @@ impl Switch {
             answer_timeout: Some(ways.patience(now, trunk.invite_timeout)),
         };
         self.through_place(now, id, placement)
+    }
+
+    /// A 3xx of the trunk: to another number only where the plan would lead this caller by the same
+    /// trunk, and a phone only where phones may call.
+    pub(super) fn through_redirected(
+        &mut self,
+        now: Now,
+        id: CallId,
+        session: SessionId,
+        way: &Way,
+        ways: &mut Ways,
+    ) -> bool {
+        let Some(call) = self.through.call(id) else {
+            return false;
+        };
+        let (called, source) = (call.number.clone(), call.source.clone());
+        let trunk = way.trunk.clone();
+        let may_call = |switch: &Switch, number: &str| {
+            let question = Question {
+                number: number.to_owned(),
+                source: source.clone(),
+                at: now.utc,
+            };
+            let Outcome::Routed(routed) = switch.config.plan.route(&question).outcome else {
+                return false;
+            };
+            let leads = |step: &Step| match step {
+                Step::Trunks(trunks) => trunks.iter().any(|it| it.trunk == trunk),
+                _ => false,
+            };
+            let phone = matches!(source, Source::Phone(_));
+            routed.number == number
+                && routed.steps.first().is_some_and(leads)
+                && (!phone || switch.config.fraud.permits(number))
+        };
+        self.open_redirect(now, session, way, &called, ways, may_call)
     }
 
     /// A phone's password may be stolen: what it may call outside is capped. An emergency is not.
@@ -298,6 +333,11 @@ impl Switch {
             codecs.retain(|codec| trunk.codecs.contains(codec));
         }
         let mut headers = outgoing(&call.caller.headers, call.hops, placement.trust);
+        if let Some(way) = &placement.way
+            && let Some(trunk) = self.config.trunks.get(&way.trunk)
+        {
+            headers = trunk.identity.told(headers, shown_on(trunk, way).headers);
+        }
         // Carriers are told of nobody's transfers.
         if let Some(by) = call.referred_by.clone().filter(|_| trunk.is_none()) {
             headers.push(("Referred-By".to_owned(), by));
@@ -398,13 +438,22 @@ impl Switch {
     }
 
     /// Our host and port as far ends see them.
-    pub(super) fn own_host(&self) -> String {
+    pub(in crate::engine) fn own_host(&self) -> String {
         let advertised = self.config.endpoint.udp_advertised;
         match advertised.ip().is_unspecified() {
             true => self.config.trunk_flow.local.to_string(),
             false => advertised.to_string(),
         }
     }
+}
+
+/// What we say of ourselves on this way.
+fn shown_on(trunk: &Trunk, way: &Way) -> Outgoing {
+    let shown = match is_e164(&way.caller_id) {
+        true => trunk.number.write(&way.caller_id),
+        false => escaped(&way.caller_id),
+    };
+    trunk.identity.outgoing(&shown, &trunk.domain)
 }
 
 fn is_e164(number: &str) -> bool {

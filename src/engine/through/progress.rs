@@ -213,7 +213,7 @@ impl Switch {
         self.note_refusal(id, refusal);
         self.through_release(now, &fork.side);
         if let Some(way) = way
-            && self.through_next_way(now, id, &way, &failure, &phrase)
+            && self.through_next_way(now, id, session, &way, &failure, &phrase)
         {
             return;
         }
@@ -233,6 +233,7 @@ impl Switch {
         &mut self,
         now: Now,
         id: CallId,
+        session: SessionId,
         left: &Way,
         failure: &Failure,
         phrase: &str,
@@ -243,7 +244,10 @@ impl Switch {
             self.leave_way(left);
             return false;
         };
-        let next = self.way_failed(now, left, &mut ways, failure, &words);
+        let mut next = self.way_failed(now, left, &mut ways, failure, &words);
+        if self.through_redirected(now, id, session, left, &mut ways) {
+            next = Next::Server;
+        }
         if let Some(call) = self.through.call(id) {
             call.ways = Some(ways);
         }

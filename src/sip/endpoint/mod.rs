@@ -4,11 +4,13 @@
 mod config;
 mod receive;
 mod register;
+mod registering;
 mod stream;
 mod trust;
 
 pub use config::{Counters, EndpointConfig, Snapshot};
 pub(super) use receive::put_capabilities;
+pub use registering::{RegisterId, RegisterPlan};
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +40,7 @@ pub struct Endpoint {
     sources: HashMap<IpAddr, trust::Permit>,
     pings: BTreeSet<PingId>,
     next_ping: u64,
+    registering: registering::Registering,
     counters: Counters,
 }
 
@@ -59,6 +62,7 @@ impl Endpoint {
             sources: HashMap::new(),
             pings: BTreeSet::new(),
             next_ping: 0,
+            registering: registering::Registering::default(),
             counters: Counters::default(),
         }
     }
@@ -392,6 +396,16 @@ impl Endpoint {
                     self.on_pong(ping, &response);
                 }
                 Note::Response {
+                    owner: Owner::Register(id),
+                    response,
+                    ..
+                } => self.on_register_answer(now, id, &response),
+                Note::Failed {
+                    owner: Owner::Register(id),
+                    failure,
+                    ..
+                } => self.on_register_failure(id, failure),
+                Note::Response {
                     tx,
                     owner,
                     flow,
@@ -467,6 +481,6 @@ impl Endpoint {
 fn session_of(owner: Owner) -> Option<SessionId> {
     match owner {
         Owner::Session(id) => Some(id),
-        Owner::Ping(_) | Owner::Nobody => None,
+        Owner::Ping(_) | Owner::Register(_) | Owner::Nobody => None,
     }
 }
