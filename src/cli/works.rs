@@ -61,6 +61,7 @@ impl Works for Daemon {
             music: music(&config)?,
             country: "CN".to_owned(),
             sip: sip.sockets,
+            home: sip.home,
             fetch_crm: crm(&config)?,
             tap: tap(&config)?,
         };

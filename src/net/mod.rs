@@ -7,6 +7,7 @@ pub mod dns;
 pub mod flood;
 pub mod hep;
 mod judge;
+mod home;
 pub mod port_pool;
 mod sockets;
 pub mod source;
@@ -17,6 +18,7 @@ pub mod tls;
 pub mod udp;
 pub mod unreachable;
 
+pub use home::Home;
 pub use sockets::SipSockets;
 pub use streams::{SipStreams, StreamFact, What};
 

@@ -218,7 +218,7 @@ fn the_switch_to_be_measured_is_a_good_configuration() {
     let text = include_str!("../../../config/bench.toml");
     let config =
         parse("bench.toml", text, Path::new("")).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(config.phones.len(), 2_000);
+    assert_eq!(config.phones.len(), 20_000);
     let recorded: Vec<bool> = config.plan().rules.iter().map(|rule| rule.record).collect();
     assert_eq!(recorded, [false, true, false]);
 }
