@@ -3,7 +3,7 @@
 //! named. Agents who left keep their sign-in until their call is over.
 
 use super::log;
-use crate::config::{self, Config};
+use crate::config::{self, Access, Config, SecurityConfig, SipConfig};
 use crate::engine::handle::Handle;
 use crate::engine::resolved::EngineConfig;
 use crate::http::{Reloaded, Reloading, Site, Steer};
@@ -59,6 +59,19 @@ impl Reloader {
             agents: new.agents,
             campaigns: new.campaigns,
             routes: new.routes,
+            routing: new.routing,
+            fraud: new.fraud,
+            security: SecurityConfig {
+                log: in_force.security.log.clone(),
+                ..new.security
+            },
+            sip: SipConfig {
+                access: Access {
+                    realm: in_force.sip.access.realm.clone(),
+                    ..new.sip.access
+                },
+                ..in_force.sip.clone()
+            },
             ..Config::clone(&in_force)
         });
         tracing::info!(

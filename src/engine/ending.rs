@@ -54,6 +54,7 @@ impl Switch {
     /// From `foredial ctl hangup`: as if the agent had hung up.
     pub(super) fn hang_up_by_admin(&mut self, now: Now, call: CallId) {
         let Some(agent) = self.calls.get(&call).map(|call| call.agent.clone()) else {
+            self.through_hang_up(now, call);
             return;
         };
         if self.live_call(&agent).is_some_and(|live| live.id == call) {

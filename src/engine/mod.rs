@@ -14,6 +14,7 @@ pub mod driver;
 mod ending;
 mod figures;
 pub mod handle;
+pub mod kept_phones;
 mod large;
 mod lease;
 pub mod media_worker;

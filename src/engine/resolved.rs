@@ -11,6 +11,7 @@ use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::route::Plan;
 use crate::sdp::Codec;
+use crate::sip::guard::AddressBlock;
 use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret};
 use crate::trunk::fraud::FraudRules;
 use crate::trunk::{Block, Identity, NumberRule, Place, Terms};
@@ -36,7 +37,7 @@ pub struct EngineConfig {
     /// Where calls go that no agent has dialled.
     pub plan: Plan,
     /// Addresses whose calls are taken without a password.
-    pub permit: Vec<IpAddr>,
+    pub permit: Vec<AddressBlock>,
     /// Desk phones that may register.
     pub phones: Vec<Phone>,
     pub agents: BTreeMap<AgentId, AgentProfile>,

@@ -17,6 +17,7 @@ use super::connections::{Connections, is_connection};
 use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
+use super::kept_phones::{KeptPhones, PhoneChange};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::resolved::EngineConfig;
 use super::security;
@@ -96,6 +97,11 @@ pub enum Input {
     HangUp {
         call: CallId,
     },
+    /// A person on this machine adds or removes a phone.
+    Phone {
+        change: PhoneChange,
+        reply: ReplyId,
+    },
     Drain,
     /// End everything that is up, properly.
     Shutdown,
@@ -172,6 +178,7 @@ pub struct Switch {
     workers: u64,
     pub(super) trunks: Trunks,
     pub(super) unsaved: Unsaved,
+    pub(super) kept_phones: KeptPhones,
     pub(super) flood: Option<Arc<Flood>>,
     pub(super) fraud: Fraud,
     pub(super) fraud_refused: u64,
@@ -204,9 +211,7 @@ impl Switch {
         for trunk in config.trunks.values() {
             trunks::permit(&mut sip, trunk);
         }
-        for ip in &config.permit {
-            sip.permit_source(*ip, false);
-        }
+        sip.permit_blocks(config.permit.clone());
         for phone in config.phones.iter().cloned() {
             sip.set_phone(phone.user, phone.secret, phone.order);
         }
@@ -236,6 +241,7 @@ impl Switch {
             workers: workers.max(1) as u64,
             trunks,
             unsaved: Unsaved::default(),
+            kept_phones: KeptPhones::new(),
             flood: None,
             fraud: Fraud::new(config.fraud.clone()),
             fraud_refused: 0,
@@ -290,6 +296,7 @@ impl Switch {
             } => self.place_resolved(now, &trunk, &place, answer),
             Input::Reload(config) => self.reload(now, *config),
             Input::HangUp { call } => self.hang_up_by_admin(now, call),
+            Input::Phone { change, reply } => self.change_phone(change, reply),
             Input::Drain => self.drain(),
             Input::Shutdown => self.end_everything(now),
         }
@@ -301,9 +308,10 @@ impl Switch {
         self.sip.note_load(load);
     }
 
-    /// Whose counts are shown with ours.
+    /// The gate in front of us: whose counts are shown with ours, and who is told whom to trust.
     pub fn watch_flood(&mut self, flood: Option<Arc<Flood>>) {
         self.flood = flood;
+        self.trust_in_gate();
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -72,6 +72,13 @@ impl Switch {
         self.through_close(now, id, Some(&reason));
     }
 
+    /// A person on this machine ends the call. `false`: there is none by this id.
+    pub(in crate::engine) fn through_hang_up(&mut self, now: Now, id: CallId) -> bool {
+        let known = self.through.calls.contains_key(&id);
+        self.through_dismiss(now, id, 480, "ended by an administrator");
+        known
+    }
+
     /// The process is about to stop.
     pub(in crate::engine) fn end_throughs(&mut self, now: Now) {
         for id in self.through.calls.keys().copied().collect::<Vec<_>>() {

@@ -11,7 +11,7 @@ use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::engine::trunk_call::{Way, Ways};
 use crate::id::CallId;
 use crate::now::Now;
-use crate::route::{Outward, Source, Step, Tone};
+use crate::route::{CALLED, Outward, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Reason, Uri};
 use crate::trunk::fraud::Verdict;
@@ -61,6 +61,10 @@ impl Switch {
     fn through_step(&mut self, now: Now, id: CallId, step: Step) -> bool {
         match step {
             Step::Trunks(trunks) => self.through_trunks(now, id, trunks),
+            Step::Phone(user) if user == CALLED => {
+                let called = self.through.call(id).map(|call| call.number.clone());
+                self.through_to_phone(now, id, &called.unwrap_or_default())
+            }
             Step::Phone(user) => self.through_to_phone(now, id, &user),
             Step::Uri(uri) => self.through_to_peer(now, id, &uri),
             Step::Play(tone) => self.through_play(now, id, tone),
