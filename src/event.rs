@@ -45,6 +45,14 @@ kinds! {
     /// A further INVITE inside the same attempt.
     AttemptFailover = "attempt.failover",
     AttemptEnded = "attempt.ended",
+    /// The agent has handed her call over; it goes on without her.
+    AttemptTransferred = "attempt.transferred",
+    /// A third party's leg is on disk; nothing has rung yet.
+    ThirdBegun = "third.begun",
+    ThirdFailover = "third.failover",
+    ThirdAlerting = "third.alerting",
+    ThirdAnswered = "third.answered",
+    ThirdEnded = "third.ended",
     RecordingStarted = "recording.started",
     RecordingDone = "recording.done",
     RecordingFailed = "recording.failed",

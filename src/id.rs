@@ -65,6 +65,8 @@ uuid_id! {
     CallId,
     /// One decision to dial. UUIDv7.
     AttemptId,
+    /// A far leg of a third party that an agent brings into her call. UUIDv7.
+    ThirdId,
 }
 
 name_id! {

@@ -262,7 +262,7 @@ fn a_caller_who_gives_up_cancels_the_called() {
     wire.cancel(&made, "Reason: SIP;cause=487;text=\"gone\"\r\n");
     wire.read(caller(), "SIP/2.0 487");
     let cancel = ok(&mut wire, at(PEER), "CANCEL");
-    assert_eq!(cancel.header("Reason"), "SIP;text=\"gone\"");
+    assert_eq!(cancel.header("Reason"), "SIP;cause=487;text=\"gone\"");
     wire.send(
         at(PEER),
         &invite.answer("487 Request Terminated", "t", at(PEER), ""),
@@ -504,7 +504,7 @@ fn a_loop_ends_with_483() {
         "9",
         vec![Step::Uri(format!("sip:{SWITCH}"))],
     )]);
-    config.permit.push(at(SWITCH).ip());
+    config.permit.push(AddressBlock::one(at(SWITCH).ip()));
     let mut wire = Wire::new(config);
     wire.invite(caller(), "9", "Max-Forwards: 12\r\n", &offer());
     wire.read(caller(), "SIP/2.0 483");

@@ -11,7 +11,7 @@ use crate::http;
 use crate::net::streams::Listening;
 use crate::net::tls::{Identity, ServerTls, Toward, Verify};
 use crate::net::udp::SipUdp;
-use crate::net::{SipSockets, SipStreams, bind};
+use crate::net::{SipSockets, SipStreams, bind, unreachable};
 use crate::sip::{Door, Transport};
 
 /// Datagrams, and facts of connections, that may wait for the loop.
@@ -54,6 +54,7 @@ impl SipBound {
             SipStreams::start(listening, toward(sip)?, sip.stream_limits(), WAITING_MAX)
                 .map_err(|error| Failure::plain(format!("SIP connections: {error}")))?;
         let sockets = SipSockets {
+            unreachable: watched(&udp),
             udp,
             datagrams,
             streams,
@@ -80,6 +81,17 @@ fn bind_udp(sip: &SipConfig) -> Result<BoundUdp, Failure> {
         })
         .collect();
     Ok((bound?, datagrams))
+}
+
+/// Without it a server that is gone is one that keeps silent.
+fn watched(udp: &[SipUdp]) -> mpsc::Receiver<unreachable::Unreachable> {
+    let (sender, found) = mpsc::channel(unreachable::WAITING_MAX);
+    for socket in udp {
+        if let Err(error) = socket.watch_errors(sender.clone()) {
+            tracing::warn!(%error, "ICMP errors are not told: servers that are gone are waited for");
+        }
+    }
+    found
 }
 
 /// Any free port for TCP is best that of UDP on the same address, as peers expect.

@@ -221,6 +221,7 @@ fn trunks(trunks: &[TrunkConfig]) -> BTreeMap<TrunkId, Trunk> {
                 options_every: Some(every).filter(|every| !every.is_zero()),
                 down_after: u8::try_from(trunk.down_after).unwrap_or(u8::MAX),
                 failover: trunk.failover(),
+                register_s: trunk.register.then_some(trunk.register_expires_s),
             },
             domain: trunk.domain.clone(),
             number: trunk.number_format.rule(),
@@ -231,7 +232,10 @@ fn trunks(trunks: &[TrunkConfig]) -> BTreeMap<TrunkId, Trunk> {
                 password: password.reveal().to_owned(),
                 realm: None,
             }),
+            own_number: trunk.caller_id.clone(),
+            redirects: trunk.redirects(),
             allow_from: trunk.allow_from.iter().map(AddressRange::block).collect(),
+            allow_refer: trunk.allow_refer,
             invite_timeout: Duration::from_secs(trunk.silence_s.into()),
         };
         (id, resolved)

@@ -3,6 +3,7 @@
 use super::*;
 use crate::dialer::disposition::Action;
 use crate::dialer::preview::AtLimit;
+use crate::trunk::Redirects;
 
 const REFERENCE: &str = include_str!("../../config/foredial.toml");
 const DEMO: &str = include_str!("../../config/demo.toml");
@@ -344,7 +345,8 @@ fn a_trunk_is_read_with_all_its_keys() {
     let config = good(
         "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\", \"SIP.carrier.example\", \"b.example:5080\"]\n\
          caller_id = \"+861066666666\"\ndomain = \"carrier.example\"\nidentity = \"pai\"\nfrom_user = \"acct7\"\n\
-         trusted = true\ncodecs = [\"pcmu\"]\ncalls_per_s = 5\noptions_every_s = 0\ndown_after = 3\n\
+         trusted = true\nallow_refer = true\ncodecs = [\"pcmu\"]\ncalls_per_s = 5\noptions_every_s = 0\ndown_after = 3\n\
+         register_expires_s = 600\nredirects = \"follow\"\n\
          failover_on = [\"503\", \"6xx\"]\nsilence_s = 2\nnumber_format = \"national\"\ncountry_code = \"86\"\n\
          allow_from = [\"198.51.100.64/26\"]\n[dns]\nservers = [\"192.0.2.53:53\"]\n",
     );
@@ -359,7 +361,10 @@ fn a_trunk_is_read_with_all_its_keys() {
         "013800138000"
     );
     assert_eq!(trunk.codecs, [CodecConfig::Pcmu]);
+    assert!(trunk.allow_refer);
     assert_eq!(trunk.failover().0.len(), 2);
+    assert!(!trunk.register && trunk.register_expires_s == 600);
+    assert_eq!(trunk.redirects(), Redirects::Follow);
     let inside = "198.51.100.100".parse().unwrap();
     assert!(trunk.allow_from[0].block().contains(inside));
     assert_eq!(config.dns.servers.len(), 1);
@@ -372,7 +377,8 @@ fn a_wrong_trunk_is_told_all_its_mistakes_at_once() {
         "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10\", \"carrier..example\", \"c.example:99999\"]\n\
          caller_id = \"+861066666666\"\nidentity = \"loud\"\nfrom_user = \"a@b\"\ndomain = \"sip:x\\r\\ny\"\n\
          codecs = [\"opus\"]\ncalls_per_s = -1\noptions_every_s = 90000\ndown_after = 0\n\
-         failover_on = [\"486\"]\nsilence_s = 99\ntrusted = \"yes\"\n[dns]\nservers = [\"dns.example\"]\n",
+         failover_on = [\"486\"]\nsilence_s = 99\ntrusted = \"yes\"\nallow_refer = 1\n\
+         register = true\nregister_expires_s = 5\nredirects = \"maybe\"\n[dns]\nservers = [\"dns.example\"]\n",
     );
     let text = errors.concat();
     for said in [
@@ -389,6 +395,10 @@ fn a_wrong_trunk_is_told_all_its_mistakes_at_once() {
         "`486` is no failure of a trunk",
         "silence_s",
         "trusted",
+        "`register` is on",
+        "register_expires_s",
+        "`maybe` says nothing about redirections",
+        "allow_refer",
         "`dns.example` is not an address with a port",
     ] {
         assert!(text.contains(said), "{said} is missing in {text}");

@@ -4,7 +4,7 @@ use super::network::address_and_port;
 use super::written::{Found, Section, Wrong};
 use super::{Secret, unique};
 use crate::sdp::Codec;
-use crate::trunk::{Block, Failover, Identity, NumberRule, Place, Show, Statuses};
+use crate::trunk::{Block, Failover, Identity, NumberRule, Place, Redirects, Show, Statuses};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 const CALLS_MAX: u32 = 10_000;
 const OPTIONS_EVERY_S: u32 = 60;
 const DAY_S: u32 = 86_400;
+const REGISTER_EXPIRES_S: u32 = 3_600;
+const REGISTER_EXPIRES_S_MIN: u32 = 60;
 const MISSES_MAX: u32 = 20;
 /// Timer B of RFC 3261; a longer silence is none that a person waits for.
 const SILENCE_S_MAX: u32 = 32;
@@ -30,6 +32,10 @@ pub struct TrunkConfig {
     pub username: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// Whether calls go both ways only while we are registered there.
+    pub register: bool,
+    /// What is asked for; the carrier may grant less.
+    pub register_expires_s: u32,
     #[serde(flatten)]
     pub number_format: NumberFormat,
     pub identity: IdentityConfig,
@@ -49,8 +55,12 @@ pub struct TrunkConfig {
     pub failover_on: Vec<String>,
     /// Silence on the last server a call has left.
     pub silence_s: u32,
+    /// Whether its 3xx are followed, to its own servers and to numbers the caller may call by it.
+    pub redirects: RedirectsConfig,
     /// In order of preference.
     pub codecs: Vec<CodecConfig>,
+    /// Whether it may have calls transferred by REFER.
+    pub allow_refer: bool,
     /// Besides `servers`: who may send us requests as this trunk.
     pub allow_from: Vec<AddressRange>,
 }
@@ -62,6 +72,13 @@ pub enum IdentityConfig {
     From,
     Pai,
     None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedirectsConfig {
+    Refuse,
+    Follow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -151,6 +168,18 @@ impl TrunkConfig {
                 "a trunk that registers or is challenged needs both username and password",
             );
         }
+        let register = section.flag("register", false);
+        if register && username.is_none() {
+            section.missing(
+                "username",
+                "`register` is on: give the account's username and password",
+            );
+        }
+        let register_expires_s = section.count(
+            "register_expires_s",
+            REGISTER_EXPIRES_S,
+            REGISTER_EXPIRES_S_MIN..=DAY_S,
+        );
         let number_format = NumberFormat::read(&section);
         let identity = section.parsed("identity", identity);
         let from_user = section
@@ -165,7 +194,9 @@ impl TrunkConfig {
         let down_after = section.count("down_after", 2, 1..=MISSES_MAX);
         let silence_s = section.count("silence_s", 4, 1..=SILENCE_S_MAX);
         let failover_on = failover_on(&section);
+        let redirects = section.parsed("redirects", redirects);
         let codecs = codecs(&section);
+        let allow_refer = section.flag("allow_refer", false);
         let allow_from = section.texts("allow_from").unwrap_or_default();
         let allow_from = allow_from
             .into_iter()
@@ -178,6 +209,8 @@ impl TrunkConfig {
             caller_id: caller_id.value,
             username,
             password,
+            register,
+            register_expires_s,
             number_format,
             domain: domain.unwrap_or_default(),
             identity: identity.unwrap_or(IdentityConfig::From),
@@ -189,7 +222,9 @@ impl TrunkConfig {
             down_after,
             failover_on,
             silence_s,
+            redirects: redirects.unwrap_or(RedirectsConfig::Refuse),
             codecs,
+            allow_refer,
             allow_from,
         }
     }
@@ -214,6 +249,14 @@ impl TrunkConfig {
             CodecConfig::Pcmu => Codec::Pcmu,
         };
         self.codecs.iter().map(codec).collect()
+    }
+
+    #[must_use]
+    pub fn redirects(&self) -> Redirects {
+        match self.redirects {
+            RedirectsConfig::Refuse => Redirects::Refuse,
+            RedirectsConfig::Follow => Redirects::Follow,
+        }
     }
 
     /// What goes to the next server, as the trunk's room knows it.
@@ -365,6 +408,17 @@ fn identity(text: &str) -> Result<IdentityConfig, Wrong> {
         other => Err(Wrong(
             format!("`{other}` is no place for a caller ID"),
             "choose \"from\", \"pai\" (From and P-Asserted-Identity) or \"none\" (withheld)".into(),
+        )),
+    }
+}
+
+fn redirects(text: &str) -> Result<RedirectsConfig, Wrong> {
+    match text {
+        "refuse" => Ok(RedirectsConfig::Refuse),
+        "follow" => Ok(RedirectsConfig::Follow),
+        other => Err(Wrong(
+            format!("`{other}` says nothing about redirections"),
+            "choose \"refuse\" or \"follow\" (to the carrier's own servers, and by it)".into(),
         )),
     }
 }

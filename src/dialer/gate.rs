@@ -1,6 +1,10 @@
 //! The one gate: every path that can make a phone ring asks [`may_dial`], at reservation and again
 //! at the INVITE. Only an [`Allow`] makes an [`Origination`], and only this file makes an `Allow`.
 
+mod third;
+
+pub use third::{ThirdQuestion, ThirdVerdict, may_bring_in};
+
 use jiff::tz::TimeZone;
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -26,6 +26,14 @@ impl Switch {
                 "The phone still rings.",
             ));
         }
+        if call.third.is_some() {
+            return Err(Problem::new(
+                409,
+                "third_party",
+                "There is a third party",
+                "Swap between the two, complete the transfer or drop it.",
+            ));
+        }
         call.progress.hold(on, now.utc);
         let id = call.id;
         let seat = self.desks.get(agent).and_then(|desk| desk.seat.live_leg());
@@ -37,7 +45,7 @@ impl Switch {
     }
 
     /// Puts the agent's leg, new or the same, back where the call's controls say.
-    pub(super) fn rejoin(&mut self, now: Now, id: CallId, seat: LegId) {
+    pub(super) fn rejoin(&mut self, id: CallId, seat: LegId) {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
@@ -70,10 +78,12 @@ impl Switch {
             }
             Phase::Ended { .. } => {}
         }
-        let _ = now;
     }
 
     fn connect_ears(&mut self, id: CallId, seat: LegId) {
+        if self.connect_third(id) {
+            return;
+        }
         let Some(call) = self.calls.get(&id) else {
             return;
         };
@@ -91,6 +101,9 @@ impl Switch {
 
     /// The agent's browser is gone: the customer stays and hears music.
     pub(super) fn agent_leg_gone(&mut self, id: CallId) {
+        if self.connect_third(id) {
+            return;
+        }
         let Some(call) = self.calls.get(&id) else {
             return;
         };
@@ -157,7 +170,8 @@ impl Switch {
 
     /// The call on the agent's desk while it is not over.
     pub(super) fn live_call(&self, agent: &AgentId) -> Option<&Call> {
-        self.call_on_desk(agent).filter(|call| !call.is_ended())
+        self.call_on_desk(agent)
+            .filter(|call| !call.is_ended() && !call.is_handed_over())
     }
 
     pub(super) fn live_call_mut(&mut self, agent: &AgentId) -> Result<&mut Call, Problem> {
@@ -167,7 +181,7 @@ impl Switch {
             .ok_or_else(no_call)?;
         self.calls
             .get_mut(&call)
-            .filter(|call| !call.is_ended())
+            .filter(|call| !call.is_ended() && !call.is_handed_over())
             .ok_or_else(no_call)
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::ending::Ending;
 use super::resolved::Campaign;
 use super::switch::ReplyId;
+use super::transfer::{Past, Third};
 use super::trunk_call::{Way, Ways};
 use crate::call::progress::Progress;
 use crate::call::result::CallResult;
@@ -44,6 +45,11 @@ pub(super) struct Call {
     pub plan: String,
     /// Offers and answers on the trunk's side.
     pub sdp: Negotiation,
+    /// Whom the agent has brought in.
+    pub third: Option<Third>,
+    pub third_past: Option<Past>,
+    /// When the agent handed it over; from then on it is on no desk of hers.
+    pub handed_over: Option<UtcMs>,
 }
 
 /// Who called whom.
@@ -135,25 +141,35 @@ impl Call {
             Phase::Ended { result, detail } => (Some(result.name()), Some(detail.as_str())),
             _ => (None, None),
         };
+        let (result, detail) = match self.handed_over {
+            Some(_) => (Some(CallResult::Connected.name()), Some("")),
+            None => (result, detail),
+        };
         let progress = &self.progress;
+        let state = match self.handed_over {
+            Some(_) => "ended",
+            None => progress.state().name(),
+        };
         let ms = |at: Option<UtcMs>| at.map(|at| at.0);
         json!({
             "id": self.id.to_string(),
             "phone": self.phone.0,
             "direction": self.direction.name(),
-            "state": self.progress.state().name(),
+            "state": state,
             "started_ms": self.progress.created.0,
             "ringing_ms": ms(progress.ringing_at()),
             "answered_ms": ms(progress.answered_at()),
-            "ended_ms": ms(progress.ended_at()),
+            "ended_ms": ms(self.handed_over.or(progress.ended_at())),
             "muted": progress.is_muted(),
             "held": progress.is_held(),
             "volume_db": self.volume_db,
-            "recording": self.is_recording() && !self.is_ended(),
+            "recording": self.is_recording() && !self.is_ended() && !self.is_handed_over(),
             "recording_failed": self.recording == Recording::Failed,
             "recording_ready": self.recording == Recording::Done,
             "result": result,
             "detail": detail,
+            "handed_over": self.is_handed_over(),
+            "transfer": self.transfer_picture(),
         })
     }
 
@@ -166,6 +182,7 @@ impl Call {
             "direction": self.direction.name(),
             "trunk": self.way.as_ref().map(|way| way.trunk.as_str()),
             "state": self.progress.state().name(),
+            "third": self.third.as_ref().map(|third| third.talk.state().name()),
             "started_ms": self.progress.created.0,
             "sip_call_ids": InvitePlan::from_text(&self.plan).map(|plan| [plan.call_id]),
         })

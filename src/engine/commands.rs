@@ -7,6 +7,7 @@ use super::resolved::Text;
 use super::switch::{ReplyId, Switch};
 use super::writes::{AfterCard, Write};
 use crate::agent::state::{Reason, State};
+use crate::call::transfer::Transfer;
 use crate::dialer::reservation::ReleaseReason;
 use crate::id::{AgentId, FenceToken, PhoneId};
 use crate::now::Now;
@@ -92,6 +93,15 @@ impl Switch {
             AgentCommand::HangUp => self.agent_hangs_up(now, agent),
             AgentCommand::Mute { on } => self.mute(now, agent, on),
             AgentCommand::Hold { on } => self.hold(now, agent, on),
+            AgentCommand::Consult { to } => {
+                return self.bring_in(now, agent, &to, Transfer::consult(), reply);
+            }
+            AgentCommand::Transfer { to } => {
+                return self.bring_in(now, agent, &to, Transfer::blind(), reply);
+            }
+            AgentCommand::Swap => self.swap(now, agent),
+            AgentCommand::Complete => self.complete(now, agent),
+            AgentCommand::Drop => self.drop_third(now, agent),
             AgentCommand::Volume { db } => self.volume(agent, db),
             AgentCommand::Dispose {
                 token,

@@ -1,11 +1,10 @@
 //! What a trunk says of a customer's call: ringing, answered, refused, changed, ended.
 
-use std::time::Duration;
-
 use super::call::Phase;
 use super::ending::Ending;
 use super::media_worker::{MediaCommand, Source};
 use super::switch::{LegOf, Switch, sdp_body};
+use super::trunk_call::failure;
 use super::writes::Write;
 use crate::call::result::CallResult;
 use crate::id::{CallId, LegId};
@@ -20,6 +19,9 @@ impl Switch {
     pub(super) fn customer_event(&mut self, now: Now, id: CallId, event: SipEvent) {
         match event {
             SipEvent::Provisional { body, .. } => self.provisional(now, id, body),
+            SipEvent::Redirected {
+                session, contacts, ..
+            } => self.note_redirect(session, contacts),
             SipEvent::Answered {
                 session,
                 dialog,
@@ -36,14 +38,8 @@ impl Switch {
                 local,
             } => {
                 self.sessions.remove(&session);
-                let failure = Failure {
-                    status,
-                    q850: reason.q850,
-                    retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
-                    local,
-                    alerted: false,
-                };
-                self.customer_failed(now, id, failure, &phrase, &reason);
+                let failure = failure(status, &reason, retry_after_s, local);
+                self.customer_failed(now, id, session, failure, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
             SipEvent::Ended {
@@ -152,7 +148,7 @@ impl Switch {
         self.aim(leg, &agreed);
         self.start_recording(now, id);
         match self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
-            Some(seat) => self.rejoin(now, id, seat),
+            Some(seat) => self.rejoin(id, seat),
             // Her browser went while it rang: the customer hears music, and is recorded.
             None => {
                 self.agent_leg_gone(id);
@@ -167,6 +163,7 @@ impl Switch {
         &mut self,
         now: Now,
         id: CallId,
+        session: SessionId,
         failure: Failure,
         phrase: &str,
         reason: &Reason,
@@ -178,6 +175,7 @@ impl Switch {
         let failure = Failure { alerted, ..failure };
         let inviting = matches!(call.phase, Phase::Inviting { .. });
         let (way, mut ways) = (call.way.clone(), call.ways.clone());
+        let number = call.number.clone();
         let result = CallResult::from_final(status, reason.q850, alerted, None)
             .with_reason_text(reason.text.as_deref().unwrap_or_default());
         let ending = Ending {
@@ -188,7 +186,12 @@ impl Switch {
             by: store::EndedBy::Network,
         };
         let next = way.map_or(Next::Nothing, |way| {
-            self.way_failed(now, &way, &mut ways, &failure, &ending.detail)
+            let next = self.way_failed(now, &way, &mut ways, &failure, &ending.detail);
+            // The gate has let this number be called, and no other.
+            match self.open_redirect(now, session, &way, &number, &mut ways, |_, _| false) {
+                true => Next::Server,
+                false => next,
+            }
         });
         if let Some(call) = self.calls.get_mut(&id) {
             call.ways = ways;
@@ -224,6 +227,7 @@ impl Switch {
     }
 
     pub(super) fn port_taken(&mut self, now: Now, leg: LegId, port: u16) {
+        self.third_media_gone(now, leg, "RTP port taken");
         let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else {
             return;
         };
@@ -242,6 +246,9 @@ impl Switch {
 
     /// Neither RTP nor RTCP for the media time-out: nobody is there.
     pub(super) fn leg_stalled(&mut self, now: Now, leg: LegId, silent_ms: u64) {
+        if self.third_is_talking(leg) {
+            self.third_media_gone(now, leg, "no media");
+        }
         let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else {
             return;
         };
@@ -268,12 +275,13 @@ impl Switch {
                 );
             }
             Some(LegOf::Seat(_)) => self.seat_media_lost(now, leg),
+            Some(LegOf::Third(_)) => self.third_media_gone(now, leg, "media failed"),
             Some(LegOf::Through(_)) | None => {}
         }
     }
 }
 
-fn agree(sdp: &mut Negotiation, body: &Body) -> Option<Agreed> {
+pub(super) fn agree(sdp: &mut Negotiation, body: &Body) -> Option<Agreed> {
     let text = std::str::from_utf8(&body.bytes).ok()?;
     sdp.read_answer(text).ok()
 }

@@ -101,6 +101,9 @@ impl Switch {
                 recording: Recording::Off,
                 plan: plan_text,
                 sdp,
+                third: None,
+                third_past: None,
+                handed_over: None,
             },
         );
         self.legs.insert(leg, LegOf::Customer(call));
@@ -113,7 +116,7 @@ impl Switch {
     }
 
     /// Offers and answers on a trunk, in its codecs.
-    fn negotiation_on(&mut self, way: &Way, port: u16) -> Negotiation {
+    pub(super) fn negotiation_on(&mut self, way: &Way, port: u16) -> Negotiation {
         let trunk = self.config.trunks.get(&way.trunk);
         let codecs = trunk.map_or_else(Vec::new, |trunk| trunk.codecs.clone());
         self.negotiation(port, codecs)
@@ -337,7 +340,7 @@ impl Switch {
 }
 
 /// Why no trunk takes the call, and what to do about it.
-fn no_trunk(campaign: &Campaign, ways: &Ways) -> Problem {
+pub(super) fn no_trunk(campaign: &Campaign, ways: &Ways) -> Problem {
     let detail = match ways.full {
         Some(Full::Calls) => "has as many calls as it may carry ([[trunk]] max_calls)",
         Some(Full::Rate) => "has begun as many calls as it may this second; try again at once",

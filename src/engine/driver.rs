@@ -18,6 +18,7 @@ use crate::id::{AgentId, LegId, TrunkId};
 use crate::net::dns::Dns;
 use crate::net::streams::StreamCounts;
 use crate::net::udp::{Datagram, SipUdp};
+use crate::net::unreachable::Unreachable;
 use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
 use crate::now::{Now, UtcMs};
 use crate::sip::guard::Load;
@@ -136,6 +137,7 @@ enum Wake {
     Request(Option<Request>),
     Datagram(Datagram),
     Stream(StreamFact),
+    Unreachable(Unreachable),
     Store(u64, Result<Fact, StoreError>),
     Media(MediaFact),
     Timer,
@@ -207,6 +209,7 @@ impl Driver {
             Some(fact) = self.parts.media_facts.recv() => Wake::Media(fact),
             Some(datagram) = self.parts.sip.datagrams.recv() => Wake::Datagram(datagram),
             Some(fact) = self.parts.sip.stream_facts.recv() => Wake::Stream(fact),
+            Some(peer) = self.parts.sip.unreachable.recv() => Wake::Unreachable(peer),
             request = inbox.recv() => Wake::Request(request),
             () = timer => Wake::Timer,
         }
@@ -226,6 +229,9 @@ impl Driver {
         if let Ok(fact) = self.parts.sip.stream_facts.try_recv() {
             return Some(Wake::Stream(fact));
         }
+        if let Ok(peer) = self.parts.sip.unreachable.try_recv() {
+            return Some(Wake::Unreachable(peer));
+        }
         inbox
             .try_recv()
             .ok()
@@ -239,6 +245,13 @@ impl Driver {
             Wake::Media(fact) => self.parts.switch.handle(now, Input::Media(fact)),
             Wake::Datagram(datagram) => self.take_datagram(now, &datagram),
             Wake::Stream(fact) => self.take_stream(now, fact),
+            Wake::Unreachable(Unreachable { socket, remote }) => {
+                let failed = Input::SipSendFailed {
+                    flow: socket,
+                    remote,
+                };
+                self.parts.switch.handle(now, failed);
+            }
             Wake::Request(Some(Request::Shutdown { reply })) => return Some(Some(reply)),
             Wake::Request(Some(request)) => self.request(now, request),
             Wake::Request(None) => return Some(None),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::call::{Call, Phase};
 use super::commands::no_call;
 use super::handle::Problem;
-use super::media_worker::{MediaCommand, Source};
+use super::media_worker::MediaCommand;
 use super::switch::Switch;
 use super::writes::Write;
 use crate::agent::seat::Seat;
@@ -53,10 +53,17 @@ impl Switch {
 
     /// From `foredial ctl hangup`: as if the agent had hung up.
     pub(super) fn hang_up_by_admin(&mut self, now: Now, call: CallId) {
-        let Some(agent) = self.calls.get(&call).map(|call| call.agent.clone()) else {
-            self.through_hang_up(now, call);
+        if self.through_hang_up(now, call) {
+            return;
+        }
+        let Some(up) = self.calls.get(&call) else {
             return;
         };
+        let (agent, handed_over) = (up.agent.clone(), up.is_handed_over());
+        if handed_over {
+            let by = store::EndedBy::System;
+            return self.hang_up_customer(now, call, CallResult::Connected, "", by);
+        }
         if self.live_call(&agent).is_some_and(|live| live.id == call) {
             // A call that has just ended by itself is as good.
             let _ = self.agent_hangs_up(now, &agent);
@@ -88,7 +95,11 @@ impl Switch {
         if call.is_ended() {
             return;
         }
-        let answered = call.is_answered();
+        self.third_dismissed(now, id);
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let (answered, handed_over) = (call.is_answered(), call.is_handed_over());
         call.progress.end(now.utc);
         call.phase = Phase::Ended {
             result: ending.result,
@@ -126,22 +137,27 @@ impl Switch {
         self.legs.remove(&leg);
         self.media(MediaCommand::CloseLeg { leg });
         self.ports.release(port, now.instant);
-        if let Some(seat) = self.desks.get(&agent).and_then(|desk| desk.seat.live_leg()) {
-            self.media(MediaCommand::Mute {
-                leg: seat,
-                on: false,
-            });
-            self.media(MediaCommand::Listen {
-                leg: seat,
-                to: Source::Silence,
-            });
+        if handed_over {
+            return self.forget_call(id);
         }
+        self.leave_ears(&agent);
         if let Some(desk) = self.desk(&agent) {
             desk.agent
                 .wrap_up(now.utc.plus(Duration::from_millis(limit)), now.utc);
             if matches!(desk.seat, Seat::Lost { .. }) {
                 desk.seat = Seat::Absent;
             }
+        }
+    }
+}
+
+impl Switch {
+    /// A call that is over, on no desk, and whose recording is in the books.
+    pub(super) fn forget_call(&mut self, id: CallId) {
+        let on_desk = self.desks.values().any(|desk| desk.call == Some(id));
+        let over = |call: &Call| call.is_ended() && !call.is_recording();
+        if !on_desk && self.calls.get(&id).is_some_and(over) {
+            self.calls.remove(&id);
         }
     }
 }

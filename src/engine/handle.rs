@@ -61,6 +61,21 @@ pub enum AgentCommand {
     Hold {
         on: bool,
     },
+    /// A third party is called, and the customer waits. `to` is `phone:<user>` or a number as
+    /// dialled.
+    Consult {
+        to: String,
+    },
+    /// Of customer and third party, the agent turns to the other.
+    Swap,
+    /// Customer and third party are joined.
+    Complete,
+    /// The third party is let go.
+    Drop,
+    /// The customer is sent there without a word.
+    Transfer {
+        to: String,
+    },
     /// How loud the agent hears the customer.
     Volume {
         db: i32,

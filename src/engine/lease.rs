@@ -225,7 +225,7 @@ impl Switch {
             desk.agent.card_done(now.utc);
         }
         if let Some(call) = call {
-            self.calls.remove(&call);
+            self.forget_call(call);
         }
         self.ask_for_card(now, agent);
     }

@@ -58,8 +58,9 @@ impl Switch {
     pub(super) fn mark_recording(&mut self, call: CallId, recording: Recording) {
         if let Some(call) = self.calls.get_mut(&call) {
             call.recording = recording;
-            let agent = call.agent.clone();
+            let (agent, id) = (call.agent.clone(), call.id);
             self.desk(&agent);
+            self.forget_call(id);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::sdp::Codec;
 use crate::sip::guard::AddressBlock;
 use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret};
 use crate::trunk::fraud::FraudRules;
-use crate::trunk::{Block, Identity, NumberRule, Place, Terms};
+use crate::trunk::{Block, Identity, NumberRule, Place, Redirects, Terms};
 
 /// A text in both of the pages' languages.
 pub type Text = dialer::campaign::Label;
@@ -103,8 +103,13 @@ pub struct Trunk {
     /// Offered and accepted, in this order; not empty.
     pub codecs: Vec<Codec>,
     pub credentials: Option<Credentials>,
+    /// E.164; what is called on it where the carrier names only our account.
+    pub own_number: String,
+    pub redirects: Redirects,
     /// Besides its servers: where it may call us from.
     pub allow_from: Vec<Block>,
+    /// May have calls transferred by REFER.
+    pub allow_refer: bool,
     /// Silence on the last server a call has left, until it is given up.
     pub invite_timeout: Duration,
 }
@@ -166,13 +171,17 @@ impl Trunk {
                 options_every: None,
                 down_after: 2,
                 failover: Default::default(),
+                register_s: None,
             },
             domain: domain.to_owned(),
             number: NumberRule::E164,
             identity: Identity::default(),
             codecs: vec![Codec::Pcma, Codec::Pcmu],
             credentials: None,
+            own_number: String::new(),
+            redirects: Redirects::Refuse,
             allow_from: vec![],
+            allow_refer: false,
             invite_timeout: Duration::from_secs(4),
         }
     }

@@ -15,13 +15,15 @@ const WRAP_UP_AFTER_RESTART: Duration = Duration::from_secs(60);
 impl Switch {
     /// Takes up what the store found at start. Agents have the desk grace to come back.
     pub fn restore(&mut self, now: Now, recovered: Recovered) {
-        for orphan in &recovered.orphans {
-            let known = match orphan.phase {
-                OrphanPhase::Answered => {
-                    DialogIdentity::from_text(&orphan.dialog).map(Orphan::Answered)
-                }
+        let customers = recovered.orphans.iter();
+        let customers = customers.map(|it| (it.phase, &it.dialog, it.attempt));
+        let thirds = recovered.thirds.iter();
+        let thirds = thirds.map(|it| (it.phase, &it.dialog, it.attempt));
+        for (phase, dialog, attempt) in customers.chain(thirds) {
+            let known = match phase {
+                OrphanPhase::Answered => DialogIdentity::from_text(dialog).map(Orphan::Answered),
                 OrphanPhase::Dialing | OrphanPhase::Ringing => {
-                    InvitePlan::from_text(&orphan.dialog).map(Orphan::Unanswered)
+                    InvitePlan::from_text(dialog).map(Orphan::Unanswered)
                 }
             };
             match known {
@@ -30,7 +32,7 @@ impl Switch {
                     self.sip.end_orphan(now, far_leg);
                 }
                 None => {
-                    tracing::error!(attempt = %orphan.attempt, "its dialog cannot be read back")
+                    tracing::error!(%attempt, "its dialog cannot be read back")
                 }
             }
         }

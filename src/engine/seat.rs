@@ -114,7 +114,7 @@ impl Switch {
         }
         self.counters.seats_taken += 1;
         match self.live_call(&agent).map(|call| call.id) {
-            Some(call) => self.rejoin(now, call, leg),
+            Some(call) => self.rejoin(call, leg),
             None => self.media(MediaCommand::Listen {
                 leg,
                 to: Source::Silence,

@@ -144,6 +144,7 @@ pub enum Output {
 pub(super) enum SessionOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -152,6 +153,7 @@ pub(super) enum SessionOf {
 pub(super) enum LegOf {
     Seat(AgentId),
     Customer(CallId),
+    Third(CallId),
     Through(CallId),
 }
 
@@ -201,6 +203,7 @@ pub struct Counters {
     pub writes_failed: u64,
     pub orphans: u64,
     pub calls: Totals,
+    pub transfers: super::transfer::Tally,
 }
 
 impl Switch {
@@ -350,31 +353,30 @@ impl Switch {
         } = event
         {
             let called = user_part(&request_uri);
-            if replaces.is_some() {
-                // Nobody here takes over a call yet.
-                return self.sip.reject(now, session, 603, None, Vec::new());
-            }
-            if self.is_seat(&flow, &called) {
+            if replaces.is_none() && self.is_seat(&flow, &called) {
                 return self.seat_invited(now, session, flow.id, user, &called, body);
             }
-            return self.through_invited(
-                now,
-                Arrived {
-                    session,
-                    flow,
-                    user,
-                    request_uri,
-                    from,
-                    headers,
-                    body,
-                },
-            );
+            let arrived = Arrived {
+                session,
+                flow,
+                user,
+                request_uri,
+                from,
+                headers,
+                body,
+            };
+            return match replaces {
+                Some(replaced) => self.through_replaces(now, arrived, replaced),
+                None => self.through_invited(now, arrived),
+            };
         }
         match &event {
             SipEvent::OrphanEnded { .. } => self.counters.orphans += 1,
             SipEvent::Pong { ping, ok, status } => self.pong(now, *ping, *ok, *status),
+            SipEvent::RegisterAnswered { register, answer } => {
+                self.register_answered(now, *register, *answer);
+            }
             SipEvent::Security(note) => security::log(note),
-            SipEvent::Refer { session, .. } => return self.sip.answer_refer(now, *session, false),
             SipEvent::Registered {
                 aor,
                 flow,
@@ -391,8 +393,12 @@ impl Switch {
             return;
         };
         match self.sessions.get(&session).cloned() {
-            Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
             Some(SessionOf::Through(call)) => self.through_event(now, call, event),
+            _ if matches!(event, SipEvent::Refer { .. }) => {
+                self.sip.answer_refer(now, session, false);
+            }
+            Some(SessionOf::Customer(call)) => self.customer_event(now, call, event),
+            Some(SessionOf::Third(call)) => self.third_event(now, call, event),
             Some(SessionOf::Seat(_)) => match event {
                 SipEvent::Reoffer { body, .. } => self.seat_reoffered(now, session, body),
                 SipEvent::Ended { .. } | SipEvent::Failed { .. } => {
@@ -452,6 +458,11 @@ impl Switch {
         let leg = LegId(self.next_leg * self.workers + worker);
         self.next_leg += 1;
         leg
+    }
+
+    /// Whether these two can hear each other: only legs of one media worker can.
+    pub(super) fn are_beside(&self, one: LegId, other: LegId) -> bool {
+        one.0 % self.workers == other.0 % self.workers
     }
 
     pub(super) fn write(&mut self, write: Write, command: store::Command) {
@@ -521,6 +532,8 @@ impl Switch {
                 "writes_failed": self.counters.writes_failed,
                 "orphans": self.counters.orphans,
                 "results": results,
+                "transfers": self.counters.transfers.outcomes,
+                "transfer_targets": self.counters.transfers.kinds,
             },
         })
     }
@@ -553,6 +566,7 @@ fn session_of(event: &SipEvent) -> Option<SessionId> {
         SipEvent::Registered { .. }
         | SipEvent::Unregistered { .. }
         | SipEvent::Pong { .. }
+        | SipEvent::RegisterAnswered { .. }
         | SipEvent::OrphanEnded { .. }
         | SipEvent::Security(_) => None,
     }

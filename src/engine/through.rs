@@ -3,14 +3,19 @@
 //! workers; both sides' dialogs are our own, so that neither learns the other's addresses.
 //!
 //! The verbs lie beside it: `arrive`, `place` (outgoing INVITEs), `progress` (their answers),
-//! `change` (hold), `end`, `passed` (what of a message survives).
+//! `change` (hold), `refer` and `attend` (transfers), `replace` (INVITE with Replaces), `join` (who
+//! takes whose place), `end`, `passed` (what of a message survives).
 
 mod arrive;
+mod attend;
 mod change;
 mod end;
+mod join;
 mod passed;
 mod place;
 mod progress;
+mod refer;
+mod replace;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -19,16 +24,17 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::switch::Switch;
-use super::trunk_call::{Way, Ways};
+use super::trunk_call::{Way, Ways, failure};
 use crate::id::{CallId, LegId};
 use crate::now::{Now, UtcMs};
 use crate::route::{Source, Step};
+use crate::sdp::Direction;
 use crate::sdp::negotiate::Negotiation;
 use crate::sip::{Flow, Party, Reason, SessionId, SipEvent};
-use crate::trunk::Failure;
 use crate::trunk::fraud::Ticket;
 
 pub(super) use arrive::Arrived;
+use refer::{Referral, Wish};
 
 /// All of them, and what is counted.
 #[derive(Default)]
@@ -53,19 +59,24 @@ struct Counters {
 struct Through {
     id: CallId,
     source: Source,
-    /// Where the caller's INVITE came from.
-    flow: Flow,
-    /// A phone's leave to call outside, and how long it holds from the answer on.
-    leave: Option<(Ticket, Option<Duration>)>,
+    /// A phone's leave to call outside, for those who are called now.
+    leave: Option<Leave>,
+    /// That of sides who are in the call already.
+    leaves: Vec<Leave>,
     answered: Option<Instant>,
+    /// How long the call may last.
+    until: Option<Instant>,
     rule: String,
     /// As it is passed on.
     number: String,
-    from: Party,
-    /// What of the caller's INVITE goes on, and how far it may still go.
-    headers: Vec<(String, String)>,
+    /// How far the call may still go.
     hops: u32,
+    /// Who has put the caller through (RFC 3892), for those inside.
+    referred_by: Option<String>,
+    /// Who called, or who is put through to somebody else.
     caller: Side,
+    /// `caller` was the called once: left and right of the recording stay what they were.
+    mirrored: bool,
     /// Our answer to the caller's offer; `None` when ours is the offer.
     answer: Option<String>,
     phase: Phase,
@@ -86,25 +97,45 @@ struct Through {
     since: UtcMs,
 }
 
-/// One end: its session, media leg, port and SDP.
+/// A ticket of the fraud guard.
+struct Leave {
+    ticket: Ticket,
+    longest: Option<Duration>,
+    /// When it was made use of.
+    since: Option<Instant>,
+}
+
+/// One end: its session, media leg, port and SDP, and who it is.
 struct Side {
     session: SessionId,
     leg: LegId,
     port: u16,
     sdp: Negotiation,
+    flow: Flow,
+    who: Source,
+    /// As others are shown it.
+    party: Party,
+    /// What of its INVITE goes on.
+    headers: Vec<(String, String)>,
+    /// Holds a place on its trunk until the side is released.
+    way: Option<Way>,
+    /// What it wished for last, told from our side; anything but `SendRecv` is a hold of its own.
+    own: Direction,
+    /// What we offered it last on behalf of the other side.
+    told: Direction,
 }
 
 struct Fork {
     side: Side,
-    /// Holds a place on its trunk until the fork is released.
-    way: Option<Way>,
     /// Somebody's phone may have rung.
     alerted: bool,
 }
 
 enum Phase {
     Calling,
-    Talking(Box<Fork>),
+    Talking(Box<Side>),
+    /// One side has asked us to put the other, who is `caller` now, through to somebody else.
+    Referred(Box<Referral>),
     /// A tone or music, and nobody else.
     Playing,
 }
@@ -120,8 +151,21 @@ struct Refusal {
 impl Through {
     fn callee(&self) -> Option<&Side> {
         match &self.phase {
-            Phase::Talking(fork) => Some(&fork.side),
-            Phase::Calling | Phase::Playing => None,
+            Phase::Talking(side) => Some(side),
+            Phase::Calling | Phase::Referred(_) | Phase::Playing => None,
+        }
+    }
+
+    /// Somebody is being called.
+    fn is_calling(&self) -> bool {
+        matches!(self.phase, Phase::Calling | Phase::Referred(_))
+    }
+
+    /// On whose behalf outgoing calls are made.
+    fn asks(&self) -> (&Source, &Flow) {
+        match &self.phase {
+            Phase::Referred(referral) => (&referral.who, &referral.flow),
+            _ => (&self.source, &self.caller.flow),
         }
     }
 
@@ -129,13 +173,14 @@ impl Through {
         if self.caller.session == session {
             return Some(&mut self.caller);
         }
-        let callee = match &mut self.phase {
-            Phase::Talking(fork) => Some(&mut **fork),
+        let second = match &mut self.phase {
+            Phase::Talking(side) => Some(&mut **side),
+            Phase::Referred(referral) => referral.side.as_mut(),
             Phase::Calling | Phase::Playing => None,
         };
-        let mut called = callee.into_iter().chain(&mut self.forks);
-        let fork = called.find(|fork| fork.side.session == session)?;
-        Some(&mut fork.side)
+        let forks = self.forks.iter_mut().map(|fork| &mut fork.side);
+        let mut called = second.into_iter().chain(forks);
+        called.find(|side| side.session == session)
     }
 
     fn fork_mut(&mut self, session: SessionId) -> Option<&mut Fork> {
@@ -148,8 +193,8 @@ impl Through {
     fn other_mut(&mut self, session: SessionId) -> Option<&mut Side> {
         match &mut self.phase {
             Phase::Talking(_) if self.caller.session != session => Some(&mut self.caller),
-            Phase::Talking(fork) => Some(&mut fork.side),
-            Phase::Calling | Phase::Playing => None,
+            Phase::Talking(side) => Some(side),
+            Phase::Calling | Phase::Referred(_) | Phase::Playing => None,
         }
     }
 
@@ -157,6 +202,7 @@ impl Through {
         match &self.phase {
             Phase::Calling => "calling",
             Phase::Talking(_) => "talking",
+            Phase::Referred(_) => "transferring",
             Phase::Playing => "playing",
         }
     }
@@ -238,13 +284,7 @@ impl Switch {
                 local,
             } => {
                 self.sessions.remove(&session);
-                let failure = Failure {
-                    status,
-                    q850: reason.q850,
-                    retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
-                    local,
-                    alerted: false,
-                };
+                let failure = failure(status, &reason, retry_after_s, local);
                 let refusal = Refusal {
                     status,
                     phrase: Some(phrase),
@@ -252,6 +292,14 @@ impl Switch {
                 };
                 self.through_failed(now, id, session, refusal, failure);
             }
+            SipEvent::Info {
+                session,
+                digit: Some(digit),
+                ..
+            } => self.through_digit(now, id, session, digit),
+            SipEvent::Redirected {
+                session, contacts, ..
+            } => self.note_redirect(session, contacts),
             SipEvent::Confirmed { session, body } => {
                 self.through_confirmed(now, id, session, body);
             }
@@ -260,7 +308,22 @@ impl Switch {
                 session,
                 status,
                 body,
-            } => self.through_reoffer_answered(now, id, session, status, body),
+            } => self.through_reoffer_answered(id, session, status, body),
+            SipEvent::Refer {
+                session,
+                refer_to,
+                replaces,
+                replaces_session,
+                referred_by,
+                ..
+            } => {
+                let wish = Wish {
+                    refer_to,
+                    replaces: replaces.map(|_| replaces_session),
+                    referred_by,
+                };
+                self.through_referred(now, id, session, wish);
+            }
             SipEvent::Ended {
                 session, reason, ..
             } => {

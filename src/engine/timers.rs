@@ -35,12 +35,17 @@ impl Switch {
             Phase::Inviting { ring_until, .. } => Some((ring_until, "ring limit")),
             _ => None,
         });
+        let thirds = self.calls.values().filter_map(|call| {
+            let at = call.third.as_ref()?.deadline?;
+            Some((at, "third party"))
+        });
         let writes = self.write_again.iter().map(|(at, ..)| (*at, "write again"));
         let sip = self.sip.poll_timeout();
         let expire = Some((self.expire_at, "leases"));
         desks
             .chain(expire)
             .chain(calls)
+            .chain(thirds)
             .chain(writes)
             .chain(self.through.poll_timeout())
             .chain(sip)
@@ -64,6 +69,7 @@ impl Switch {
         }
         self.trunks_timeout(now);
         self.ring_limits(now);
+        self.third_limits(now);
         self.through_timeout(now);
         self.expire_leases(now);
         self.write_again(now);
@@ -142,6 +148,9 @@ impl Switch {
     fn seat_given_up(&mut self, now: Now, agent: &AgentId) {
         if let Some(desk) = self.desk(agent) {
             desk.seat = Seat::Absent;
+        }
+        if self.leaves_without_agent(agent) {
+            return;
         }
         let Some(call) = self.live_call(agent) else {
             return;
@@ -266,6 +275,7 @@ impl Switch {
     /// The process is about to stop: every far end is told.
     pub(super) fn end_everything(&mut self, now: Now) {
         self.draining = true;
+        self.leave_registrars(now, |_| false);
         let live: Vec<(CallId, bool, bool)> = self
             .calls
             .values()

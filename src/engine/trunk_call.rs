@@ -12,8 +12,8 @@ use super::switch::Switch;
 use crate::dialer::campaign::Route;
 use crate::id::TrunkId;
 use crate::now::Now;
-use crate::sip::{Body, InvitePlan, InviteTimers, NameAddr, SessionId};
-use crate::trunk::{Failure, Full, Next, Slot, Turn};
+use crate::sip::{Body, InvitePlan, InviteTimers, NameAddr, Reason, SessionId};
+use crate::trunk::{Elsewhere, Failure, Full, HOPS_MAX, Next, Slot, Turn};
 
 /// Servers one call is offered to at most.
 const WAYS_MAX: usize = 8;
@@ -29,6 +29,8 @@ pub(super) struct Way {
     /// E.164.
     pub caller_id: String,
     pub server: SocketAddr,
+    /// E.164, where the carrier sent the call to another number.
+    pub number: Option<String>,
     slot: Slot,
 }
 
@@ -42,6 +44,9 @@ pub(super) struct Ways {
     pub full: Option<Full>,
     /// An emergency: no limit holds.
     anyway: bool,
+    /// Redirections followed, and where the call has been: nowhere twice.
+    hops: u8,
+    been: Vec<(SocketAddr, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,6 +54,23 @@ struct Open {
     trunk: TrunkId,
     caller_id: String,
     server: SocketAddr,
+    number: Option<String>,
+}
+
+/// A final answer that was none, as the trunk's room judges it.
+pub(super) fn failure(
+    status: u16,
+    reason: &Reason,
+    retry_after_s: Option<u32>,
+    local: bool,
+) -> Failure {
+    Failure {
+        status,
+        q850: reason.q850,
+        retry_after: retry_after_s.map(|span| Duration::from_secs(span.into())),
+        local,
+        alerted: false,
+    }
 }
 
 impl Ways {
@@ -59,6 +81,41 @@ impl Ways {
         };
         let share = self.last_at.saturating_duration_since(now.instant) / after;
         share.max(PATIENCE_MIN).min(last)
+    }
+
+    /// Where a 3xx on `way` leads goes before all that is left; how many that are.
+    pub(super) fn redirect(
+        &mut self,
+        way: &Way,
+        called: &str,
+        wanted: Vec<Elsewhere>,
+        servers: &[SocketAddr],
+    ) -> usize {
+        let number = way.number.as_deref().unwrap_or(called);
+        self.been.push((way.server, number.to_owned()));
+        if self.hops >= HOPS_MAX {
+            return 0;
+        }
+        self.hops += 1;
+        let mut opened = 0;
+        for Elsewhere { server, number } in wanted.into_iter().rev() {
+            // The first server of the carrier's that has not been asked for this number.
+            let mut open = server
+                .iter()
+                .chain(servers.iter().filter(|_| server.is_none()));
+            let been = |at: &SocketAddr| self.been.contains(&(*at, number.clone()));
+            let Some(server) = open.find(|at| !been(at)).copied() else {
+                continue;
+            };
+            self.open.push_front(Open {
+                trunk: way.trunk.clone(),
+                caller_id: way.caller_id.clone(),
+                server,
+                number: (number != called).then_some(number),
+            });
+            opened += 1;
+        }
+        opened
     }
 
     /// No other server of this trunk.
@@ -86,6 +143,7 @@ impl Switch {
                     trunk: route.trunk.clone(),
                     caller_id: route.caller_id.clone(),
                     server,
+                    number: None,
                 };
                 match is_up {
                     true => open.push_back(one),
@@ -100,6 +158,8 @@ impl Switch {
             last_at: now.instant + SILENCE,
             full: None,
             anyway,
+            hops: 0,
+            been: Vec::new(),
         }
     }
 
@@ -142,6 +202,7 @@ impl Switch {
                 trunk: open.trunk,
                 caller_id: open.caller_id,
                 server: open.server,
+                number: open.number,
                 slot,
             });
         }
@@ -152,7 +213,7 @@ impl Switch {
     pub(super) fn plan_way(&mut self, way: &Way, number: &str) -> Option<InvitePlan> {
         let flow = self.udp_flow(way.server);
         let trunk = self.config.trunks.get(&way.trunk)?;
-        let called = trunk.request_uri(number);
+        let called = trunk.request_uri(way.number.as_deref().unwrap_or(number));
         let caller = trunk.number.write(&way.caller_id);
         let from = trunk.identity.outgoing(&caller, &trunk.domain).from;
         let to = NameAddr::new(None, &called);

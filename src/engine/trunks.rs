@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use super::resolved::Trunk;
 use super::switch::{Output, Switch};
+use super::trunk_register::stays;
 use crate::id::TrunkId;
 use crate::now::Now;
 use crate::sip::guard::AddressBlock;
-use crate::sip::{Endpoint, PingId};
+use crate::sip::{Endpoint, PingId, RedirectContact, RegisterId, SessionId};
 use crate::trunk::{Answer, Ask, Carrier, Place, Terms, Turn};
 
 /// Addresses out of `allow_from` that are remembered.
@@ -25,6 +26,9 @@ pub(super) struct Trunks {
     /// Addresses out of `allow_from` that have been heard of.
     admitted: HashSet<IpAddr>,
     pings: HashMap<PingId, (TrunkId, SocketAddr)>,
+    /// What a 3xx named, until the failure that follows it.
+    pub redirected: HashMap<SessionId, Vec<RedirectContact>>,
+    pub registers: HashMap<RegisterId, (TrunkId, SocketAddr)>,
     /// When something last happened; what a snapshot calls now.
     seen: Instant,
 }
@@ -39,6 +43,8 @@ impl Trunks {
             carriers: carriers.collect(),
             admitted: HashSet::new(),
             pings: HashMap::new(),
+            redirected: HashMap::new(),
+            registers: HashMap::new(),
             seen: now.instant,
         }
     }
@@ -90,6 +96,7 @@ impl Switch {
         for (trunk, server, turn) in turned {
             self.server_turned(&trunk, server, Some(turn));
         }
+        self.registrations_timeout(now);
         self.follow_carriers(now);
     }
 
@@ -104,6 +111,7 @@ impl Switch {
                         place,
                     }),
                     Ask::Ping(server) => self.ping_server(now, &id, server),
+                    Ask::Register(due) => self.register_at(now, &id, due),
                 }
             }
         }
@@ -155,6 +163,7 @@ impl Switch {
     /// New terms, while calls go on. A trunk that is no more takes no further call, and is kept
     /// until the calls on it have ended.
     pub(super) fn reload_trunks(&mut self, now: Now, new: &BTreeMap<TrunkId, Trunk>) {
+        self.leave_registrars(now, |trunk| stays(trunk, new.get(&trunk.id)));
         let before = self.trunks.sources();
         let blocks = new.values().flat_map(|trunk| &trunk.allow_from);
         let blocks: Vec<_> = blocks.copied().collect();
@@ -165,6 +174,7 @@ impl Switch {
                 let places = vec![];
                 let terms = Terms {
                     places,
+                    register_s: None,
                     ..carrier.terms().clone()
                 };
                 carrier.reload(now.instant, terms);
@@ -252,7 +262,7 @@ impl Switch {
                         })
                     })
                     .collect();
-                json!({
+                let mut told = json!({
                     "id": id.as_str(),
                     "state": if carrier.is_up() { "up" } else { "down" },
                     "servers": servers,
@@ -273,7 +283,16 @@ impl Switch {
                         "failovers": counters.failovers,
                         "full": counters.full,
                     },
-                })
+                });
+                if let Some(registration) = carrier.registration() {
+                    told["registered"] = registration.is_registered().into();
+                    told["registration"] = json!({
+                        "expires_in_s": registration.expires_in_s(seen),
+                        "last_failure": registration.last_failure(),
+                    });
+                    told["counters"]["registrations"] = registration.successes().into();
+                }
+                told
             })
             .collect()
     }

@@ -7,7 +7,7 @@ use super::kept_phones::PhoneWrite;
 use super::switch::{ReplyId, Switch};
 use crate::agent::state::Reason;
 use crate::dialer::gate::Rule;
-use crate::id::{AgentId, CallId, FenceToken};
+use crate::id::{AgentId, CallId, FenceToken, ThirdId};
 use crate::now::{Now, UtcMs};
 use crate::sip::SessionId;
 use crate::store::{self, Fact, StoreError};
@@ -35,6 +35,11 @@ pub(super) enum Write {
     /// The next INVITE of an attempt that is on.
     FailOver {
         call: CallId,
+    },
+    /// A third party's leg.
+    Third {
+        call: CallId,
+        third: ThirdId,
     },
     /// A dial with a token that is not on the desk: the store tells whose it is.
     Judge {
@@ -160,6 +165,7 @@ impl Switch {
                 self.originate_again(now, call, &origination);
             }
             (Write::FailOver { call }, _) => self.no_further_way(now, call),
+            (Write::Third { call, third }, fact) => self.third_written(now, call, third, fact),
             (Write::Judge { reply }, fact) => {
                 let result = match fact {
                     Fact::AlreadyBegun { .. } => Ok(()),
@@ -247,6 +253,7 @@ impl Switch {
             }
             Write::Begin { call } => self.dial_refused(now, call, problem()),
             Write::FailOver { call } => self.no_further_way(now, call),
+            Write::Third { call, third } => self.third_refused(now, call, third, problem()),
             // The call goes on; a store that cannot write is an alarm, not a hang-up.
             Write::Answered { session } => self.sip.acknowledge(now, session, None),
             Write::Step | Write::Expire => {}
@@ -272,7 +279,7 @@ pub(super) fn stale(owner: Option<&AgentId>) -> Problem {
 }
 
 /// Why a dial did not begin, in a person's words.
-fn not_begun(fact: Fact) -> Problem {
+pub(super) fn not_begun(fact: Fact) -> Problem {
     match fact {
         Fact::Denied { rules, earliest } => denied(&rules, earliest),
         Fact::Stale { owner } => stale(owner.as_ref()),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 const REASON_CHARS_MAX: usize = 64;
+const TO_CHARS_MAX: usize = 80;
 const NOTES_CHARS_MAX: usize = 4_000;
 const VOLUME_DB: std::ops::RangeInclusive<i32> = -40..=12;
 
@@ -55,6 +56,16 @@ pub(super) enum CommandBody {
     Hold {
         on: bool,
     },
+    /// `to`: `phone:<user>` or a number as dialled.
+    Consult {
+        to: String,
+    },
+    Transfer {
+        to: String,
+    },
+    Swap {},
+    Complete {},
+    Drop {},
     Volume {
         db: i32,
     },
@@ -106,6 +117,15 @@ impl CommandBody {
             CommandBody::HangUp {} => AgentCommand::HangUp,
             CommandBody::Mute { on } => AgentCommand::Mute { on },
             CommandBody::Hold { on } => AgentCommand::Hold { on },
+            CommandBody::Consult { to } => AgentCommand::Consult {
+                to: bounded("to", to, TO_CHARS_MAX)?,
+            },
+            CommandBody::Transfer { to } => AgentCommand::Transfer {
+                to: bounded("to", to, TO_CHARS_MAX)?,
+            },
+            CommandBody::Swap {} => AgentCommand::Swap,
+            CommandBody::Complete {} => AgentCommand::Complete,
+            CommandBody::Drop {} => AgentCommand::Drop,
             CommandBody::Volume { db } if VOLUME_DB.contains(&db) => AgentCommand::Volume { db },
             CommandBody::Volume { .. } => {
                 return Err(out_of_bounds("`db` is from -40 to 12.".into()));
@@ -235,6 +255,21 @@ mod tests {
                 r#"{"cmd":"hold","on":false}"#.into(),
                 AgentCommand::Hold { on: false },
             ),
+            (
+                r#"{"cmd":"consult","to":"phone:front"}"#.into(),
+                AgentCommand::Consult {
+                    to: "phone:front".into(),
+                },
+            ),
+            (
+                r#"{"cmd":"transfer","to":"+862155550100"}"#.into(),
+                AgentCommand::Transfer {
+                    to: "+862155550100".into(),
+                },
+            ),
+            (r#"{"cmd":"swap"}"#.into(), AgentCommand::Swap),
+            (r#"{"cmd":"complete"}"#.into(), AgentCommand::Complete),
+            (r#"{"cmd":"drop"}"#.into(), AgentCommand::Drop),
             (
                 r#"{"cmd":"volume","db":-40}"#.into(),
                 AgentCommand::Volume { db: -40 },

@@ -273,6 +273,8 @@ fn help(name: &str) -> &'static str {
         "writes_failed" => "Writes the store refused.",
         "orphans" => "Far legs of an earlier process that were ended.",
         "results" => "Ended calls by result.",
+        "transfers" => "Third parties in agents' calls, by how their part ended.",
+        "transfer_targets" => "Third parties in agents' calls, by what they are.",
         "trunk_up" => "Whether the trunk takes calls.",
         "trunk_calls" => "Calls that are up on the trunk.",
         "trunk_calls_max" => "Calls the trunk may carry at once.",

@@ -13,6 +13,7 @@ pub mod streams;
 mod stun;
 pub mod tls;
 pub mod udp;
+pub mod unreachable;
 
 pub use sockets::SipSockets;
 pub use streams::{SipStreams, StreamFact, What};

@@ -4,11 +4,14 @@ use tokio::sync::mpsc;
 
 use super::streams::{SipStreams, StreamFact};
 use super::udp::{Datagram, SipUdp};
+use super::unreachable::Unreachable;
 
 pub struct SipSockets {
     /// In the order of `[sip] listen`; the place is the flow's id.
     pub udp: Vec<SipUdp>,
     pub datagrams: mpsc::Receiver<Datagram>,
+    /// Peers the UDP sockets could not reach.
+    pub unreachable: mpsc::Receiver<Unreachable>,
     pub streams: SipStreams,
     pub stream_facts: mpsc::Receiver<StreamFact>,
 }

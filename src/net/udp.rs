@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::bind;
 use super::flood::Flood;
 use super::stun;
+use super::unreachable::{self, Unreachable};
 use crate::sip::Transport;
 
 /// The largest UDP payload there is.
@@ -35,9 +36,11 @@ pub struct Datagram {
 #[derive(Clone, Debug)]
 pub struct SipUdp {
     socket: Arc<UdpSocket>,
+    number: u64,
     local: SocketAddr,
     dropped: Arc<AtomicU64>,
     flood: Arc<OnceLock<Arc<Flood>>>,
+    watching: Arc<OnceLock<AbortOnDrop>>,
     _alive: Arc<AbortOnDrop>,
 }
 
@@ -71,9 +74,11 @@ impl SipUdp {
         ));
         Ok(SipUdp {
             socket,
+            number,
             local,
             dropped,
             flood,
+            watching: Arc::new(OnceLock::new()),
             _alive: Arc::new(AbortOnDrop(reading)),
         })
     }
@@ -81,6 +86,18 @@ impl SipUdp {
     /// From now on `flood` decides what is let in; the first one stays.
     pub fn guard(&self, flood: Arc<Flood>) {
         let _ = self.flood.set(flood);
+    }
+
+    /// From now on whoever could not be reached is told to `unreachable`; the first one stays.
+    /// On a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel keeps no ICMP errors for us.
+    pub fn watch_errors(&self, unreachable: mpsc::Sender<Unreachable>) -> io::Result<()> {
+        let errors = unreachable::keep(&self.socket)?;
+        let watching = tokio::spawn(unreachable::watch(self.number, errors, unreachable));
+        let _ = self.watching.set(AbortOnDrop(watching));
+        Ok(())
     }
 
     #[must_use]
@@ -95,11 +112,22 @@ impl SipUdp {
 
     /// Sends without waiting: `WouldBlock` when the kernel's queue is full, which SIP treats as loss.
     pub fn try_send_to(&self, bytes: &[u8], remote: SocketAddr) -> io::Result<()> {
-        self.socket.try_send_to(bytes, remote).map(drop)
+        let sent = self.socket.try_send_to(bytes, remote);
+        let sent = match sent {
+            // The kernel tells the next write of an ICMP error, whomever that one is for; the
+            // queue of errors says who it was. Told once, it is gone.
+            Err(error) if is_of_another(&error) => self.socket.try_send_to(bytes, remote),
+            other => other,
+        };
+        sent.map(drop)
     }
 
     pub async fn send_to(&self, bytes: &[u8], remote: SocketAddr) -> io::Result<()> {
-        self.socket.send_to(bytes, remote).await.map(drop)
+        let sent = match self.socket.send_to(bytes, remote).await {
+            Err(error) if is_of_another(&error) => self.socket.send_to(bytes, remote).await,
+            other => other,
+        };
+        sent.map(drop)
     }
 
     /// Datagrams that found the channel full.
@@ -146,14 +174,22 @@ async fn receive(
                     Err(mpsc::error::TrySendError::Closed(_)) => return,
                 }
             }
-            // An ICMP "port unreachable" for something we sent; it says nothing about this socket.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+            // An ICMP error of something we sent; it says nothing about this socket.
+            Err(error) if is_of_another(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "reading the SIP socket failed");
                 tokio::time::sleep(PAUSE_AFTER_ERROR).await;
             }
         }
     }
+}
+
+fn is_of_another(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(
+        error.kind(),
+        ConnectionRefused | HostUnreachable | NetworkUnreachable
+    )
 }
 
 #[derive(Debug)]

@@ -150,6 +150,11 @@ impl Negotiation {
         self.local.codecs = codecs;
     }
 
+    /// Our media is at another port from the next offer or answer on.
+    pub fn move_to(&mut self, port: u16) {
+        self.local.port = port;
+    }
+
     /// The keys of both sides, when the media is encrypted.
     #[must_use]
     pub fn secured(&self) -> Option<&Secured> {

@@ -122,6 +122,8 @@ pub struct InviteTimers {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Reason {
     pub q850: Option<u16>,
+    /// A status of SIP.
+    pub sip: Option<u16>,
     pub text: Option<String>,
 }
 
@@ -296,6 +298,11 @@ pub enum SipEvent {
         ping: PingId,
         ok: bool,
         status: u16,
+    },
+    /// What became of [`super::Endpoint::register_at`].
+    RegisterAnswered {
+        register: super::RegisterId,
+        answer: super::register::RegisterAnswer,
     },
     OrphanEnded {
         call_id: String,

@@ -14,6 +14,7 @@ mod frame;
 pub mod guard;
 pub mod message;
 mod nonce;
+pub mod register;
 mod registrar;
 mod replaces;
 mod session;
@@ -24,14 +25,14 @@ mod transaction;
 pub use auth::{Algorithm, Credentials, Secret};
 pub use dialog::{DialogIdentity, InvitePlan, Orphan};
 pub use doors::Door;
-pub use endpoint::{Counters, Endpoint, EndpointConfig, Snapshot};
+pub use endpoint::{Counters, Endpoint, EndpointConfig, RegisterId, RegisterPlan, Snapshot};
 pub use event::{
     EndedBy, Flow, InfoDigit, InviteTimers, Output, Party, PingId, Reason, RedirectContact,
     SessionId, SipEvent, Transport,
 };
 pub use frame::{Broken, Framed, Framer};
 pub use guard::{SecurityEvent, SecurityNote};
-pub use message::{Body, Headers, Limits, NameAddr, Target, Uri};
+pub use message::{Body, Headers, Limits, NameAddr, Target, Uri, phrase};
 pub use registrar::{Reach, Registered, RegistrarLimits, SavedBinding};
 pub use replaces::Replaces;
 pub use timer::{Deadline, Timers};

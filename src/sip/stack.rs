@@ -165,15 +165,18 @@ impl Stack {
     }
 
     pub fn contact(&self, flow: &Flow) -> String {
+        self.contact_as("foredial", flow)
+    }
+
+    pub fn contact_as(&self, user: &str, flow: &Flow) -> String {
+        let host = self.host(flow);
         match flow.transport {
-            Transport::Udp => format!("<sip:foredial@{}>", self.host(flow)),
-            Transport::Tcp => format!("<sip:foredial@{};transport=tcp>", self.host(flow)),
+            Transport::Udp => format!("<sip:{user}@{host}>"),
+            Transport::Tcp => format!("<sip:{user}@{host};transport=tcp>"),
             // RFC 5630 3.1.4 calls it deprecated, and it is what every peer understands.
-            Transport::Tls => format!("<sip:foredial@{};transport=tls>", self.host(flow)),
+            Transport::Tls => format!("<sip:{user}@{host};transport=tls>"),
             // RFC 7118 5: `transport=ws` for both WS and WSS.
-            Transport::Ws | Transport::Wss => {
-                format!("<sip:foredial@{};transport=ws>", self.host(flow))
-            }
+            Transport::Ws | Transport::Wss => format!("<sip:{user}@{host};transport=ws>"),
         }
     }
 
@@ -338,7 +341,7 @@ pub(super) fn put_body(headers: &mut Headers, bytes: &mut Vec<u8>, body: Option<
     }
 }
 
-/// The Q.850 cause and the text of Reason (RFC 3326), wherever they stand.
+/// The causes and the text of Reason (RFC 3326), wherever they stand.
 pub(super) fn reason_of(headers: &Headers) -> Reason {
     let mut reason = Reason::default();
     for item in headers.items("Reason") {
@@ -352,8 +355,11 @@ pub(super) fn reason_of(headers: &Headers) -> Reason {
                 .find(|(name, _)| name.eq_ignore_ascii_case(key));
             found.and_then(|(_, value)| value.clone())
         };
-        if protocol.trim().eq_ignore_ascii_case("Q.850") {
-            reason.q850 = value("cause").and_then(|cause| cause.parse().ok());
+        let cause = value("cause").and_then(|cause| cause.parse().ok());
+        match protocol.trim() {
+            name if name.eq_ignore_ascii_case("Q.850") => reason.q850 = cause,
+            name if name.eq_ignore_ascii_case("SIP") => reason.sip = cause,
+            _ => {}
         }
         reason.text = reason.text.or_else(|| value("text"));
     }

@@ -161,7 +161,7 @@ pub(super) fn attempts(
                 a.created_at, a.invited_at, a.alerting_at, a.answered_at, a.bridged_at, a.ended_at,
                 a.ended_by, a.result, a.status, a.q850, a.ring_ms, a.talk_ms,
                 a.recording, a.recording_path, a.recording_ms, a.recording_bytes,
-                a.recording_sha256, a.recording_error, o.disposition, o.notes
+                a.recording_sha256, a.recording_error, o.disposition, o.notes, a.transferred_to
          FROM attempts a LEFT JOIN outcomes o ON o.id =
               (SELECT max(id) FROM outcomes WHERE attempt = a.id AND is_stale = 0)
          WHERE {tail}"
@@ -196,6 +196,7 @@ fn attempt_from_row(row: &Row) -> rusqlite::Result<AttemptView> {
         talk_ms: span(19)?,
         disposition: row.get(26)?,
         notes: row.get(27)?,
+        transferred_to: row.get(28)?,
         recording: recording_from_row(row)?,
     })
 }

@@ -5,7 +5,9 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use crate::call::result::CallResult;
 use crate::dialer::gate::Rule;
 use crate::dialer::reservation::Phase;
-use crate::id::{AgentId, AttemptId, CampaignId, FenceToken, LeadId, ListId, PhoneId, TrunkId};
+use crate::id::{
+    AgentId, AttemptId, CampaignId, FenceToken, LeadId, ListId, PhoneId, ThirdId, TrunkId,
+};
 use crate::leads::row::PhoneKind;
 use crate::now::UtcMs;
 
@@ -48,20 +50,24 @@ macro_rules! name_column {
 }
 name_column!(AgentId, CampaignId, TrunkId, ListId);
 
-impl ToSql for AttemptId {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::from(self.0.to_string()))
-    }
+macro_rules! uuid_column {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(self.0.to_string()))
+            }
+        }
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value
+                    .as_str()?
+                    .parse()
+                    .map_err(|error| FromSqlError::Other(Box::new(error)))
+            }
+        }
+    )*};
 }
-
-impl FromSql for AttemptId {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value
-            .as_str()?
-            .parse()
-            .map_err(|error| FromSqlError::Other(Box::new(error)))
-    }
-}
+uuid_column!(AttemptId, ThirdId);
 
 impl ToSql for UtcMs {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

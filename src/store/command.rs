@@ -6,7 +6,7 @@ use super::phone::StoredPhone;
 use crate::call::result::CallResult;
 use crate::dialer::campaign::Rules;
 use crate::dialer::reservation::ReleaseReason;
-use crate::id::{AgentId, AttemptId, CampaignId, FenceToken, ListId, PhoneId, TrunkId};
+use crate::id::{AgentId, AttemptId, CampaignId, FenceToken, ListId, PhoneId, ThirdId, TrunkId};
 use crate::leads::row::Row;
 use crate::now::UtcMs;
 
@@ -87,6 +87,39 @@ pub enum Command {
         status: Option<u16>,
         q850: Option<u16>,
         ended_by: EndedBy,
+        spans: Spans,
+    },
+    /// A third party is to be called into an attempt's call; for a number the gate is asked, and
+    /// the leg's row is on disk before its INVITE → `ThirdBegun` | `Denied` | `Refused`.
+    BeginThird {
+        third: ThirdId,
+        attempt: AttemptId,
+        to: ThirdTo,
+        dialog: String,
+    },
+    /// The next way of a number's leg, gated again → `ThirdBegun` | `Denied` | `Refused`.
+    FailOverThird {
+        third: ThirdId,
+        trunk: TrunkId,
+        caller_id: String,
+        dialog: String,
+    },
+    /// → `Stepped`, also when the leg has ended already.
+    StepThird {
+        third: ThirdId,
+        step: ThirdStep,
+    },
+    /// → `Stepped`. A second one changes nothing.
+    EndThird {
+        third: ThirdId,
+        outcome: &'static str,
+    },
+    /// The agent has handed the call over: her lead and card go to WRAP_UP, the attempt goes on
+    /// → `HandedOver`. A second one changes nothing.
+    HandOver {
+        attempt: AttemptId,
+        /// `agent`, `phone` or `number`.
+        to: &'static str,
         spans: Spans,
     },
     RecordingStarted {
@@ -177,10 +210,32 @@ pub enum AttemptStep {
     Bridged,
 }
 
+/// Whom an agent brings in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThirdTo {
+    /// A phone of our own.
+    Phone,
+    /// E.164, by this way.
+    Number {
+        e164: String,
+        trunk: TrunkId,
+        caller_id: String,
+    },
+}
+
+/// How far a third party's leg has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ThirdStep {
+    Alerting { dialog: String },
+    Answered { dialog: String },
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EndedBy {
     Agent,
     Customer,
+    /// Whom the agent handed the call over to.
+    Third,
     System,
     Network,
 }
@@ -190,6 +245,7 @@ impl EndedBy {
         match self {
             EndedBy::Agent => "agent",
             EndedBy::Customer => "customer",
+            EndedBy::Third => "third",
             EndedBy::System => "system",
             EndedBy::Network => "network",
         }

@@ -15,7 +15,7 @@ use super::fact::Fact;
 use super::read::View;
 use super::{
     dial, dispose, finish, import, phone, recording, recover, registration, release, reserve,
-    session,
+    session, third,
 };
 use crate::dialer::campaign::{Campaign, Route, Rules};
 use crate::event::Kind;
@@ -303,6 +303,27 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             };
             finish::finish(work, *attempt, &end)
         }
+        Command::BeginThird {
+            third,
+            attempt,
+            to,
+            dialog,
+        } => third::begin(work, *third, *attempt, to, dialog),
+        Command::FailOverThird {
+            third,
+            trunk,
+            caller_id,
+            dialog,
+        } => {
+            let route = Route {
+                trunk: trunk.clone(),
+                caller_id: caller_id.clone(),
+            };
+            third::fail_over(work, *third, route, dialog)
+        }
+        Command::StepThird { third, step } => third::step(work, *third, step),
+        Command::EndThird { third, outcome } => third::end(work, *third, outcome),
+        Command::HandOver { attempt, to, spans } => third::hand_over(work, *attempt, to, spans),
         Command::RecordingStarted { attempt, path } => recording::started(work, *attempt, path),
         Command::RecordingDone {
             attempt,

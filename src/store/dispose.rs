@@ -100,7 +100,8 @@ fn last_ended(work: Work, token: FenceToken) -> Result<Option<Ended>, StoreError
     let ended = work
         .conn
         .prepare_cached(
-            "SELECT id, phone, result FROM attempts WHERE token = ?1 AND result IS NOT NULL
+            "SELECT id, phone, coalesce(result, 'connected') FROM attempts
+             WHERE token = ?1 AND (result IS NOT NULL OR transferred_at IS NOT NULL)
              ORDER BY created_at DESC, id DESC LIMIT 1",
         )?
         .query_row([token], |row| {

@@ -4,7 +4,7 @@ use crate::call::result::CallResult;
 use crate::dialer::gate::{Origination, Rule};
 use crate::dialer::lead::LeadState;
 use crate::dialer::reservation::{Life, Phase};
-use crate::id::{AgentId, AttemptId, CampaignId, FenceToken, LeadId, ListId, PhoneId};
+use crate::id::{AgentId, AttemptId, CampaignId, FenceToken, LeadId, ListId, PhoneId, ThirdId};
 use crate::leads::row::PhoneKind;
 use crate::now::UtcMs;
 
@@ -48,6 +48,14 @@ pub enum Fact {
     Denied {
         rules: Vec<Rule>,
         earliest: Option<UtcMs>,
+    },
+    /// The leg's row is on disk. `origination` is for a number: the gate's leave to call it.
+    ThirdBegun {
+        third: ThirdId,
+        origination: Option<Origination>,
+    },
+    HandedOver {
+        attempt: AttemptId,
     },
     Stepped,
     Finished(Finished),
@@ -162,6 +170,8 @@ pub struct AttemptView {
     pub talk_ms: Option<u64>,
     pub disposition: Option<String>,
     pub notes: Option<String>,
+    /// To what the agent handed the call over: `agent`, `phone` or `number`.
+    pub transferred_to: Option<String>,
     pub recording: RecordingState,
 }
 
@@ -210,6 +220,8 @@ pub struct Released {
 pub struct Recovered {
     /// Calls that were on: their far legs have to be ended.
     pub orphans: Vec<Orphan>,
+    /// Third parties' legs that were on.
+    pub thirds: Vec<ThirdOrphan>,
     pub released: Vec<Released>,
     /// Cards still in preview: they come back with their agents, or expire.
     pub previews: Vec<Reservation>,
@@ -230,6 +242,15 @@ pub struct Orphan {
     pub trunk: String,
     pub dialog: String,
     pub recording: Option<String>,
+}
+
+/// A third party's leg that was on when the process died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThirdOrphan {
+    pub third: ThirdId,
+    pub attempt: AttemptId,
+    pub phase: OrphanPhase,
+    pub dialog: String,
 }
 
 /// How far the orphan had come, and so how its far leg is ended.

@@ -36,6 +36,8 @@ struct AttemptRow {
     alerting_at: Option<UtcMs>,
     answered_at: Option<UtcMs>,
     result: Option<CallResult>,
+    /// Lead and card are in wrap-up, or further, already.
+    is_handed_over: bool,
 }
 
 pub(super) fn finish(work: Work, attempt: AttemptId, end: &End) -> Result<Fact, StoreError> {
@@ -63,7 +65,8 @@ fn load(work: Work, attempt: AttemptId) -> Result<Option<AttemptRow>, StoreError
     let row = work
         .conn
         .prepare_cached(
-            "SELECT lead, phone, token, agent, invited_at, alerting_at, answered_at, result
+            "SELECT lead, phone, token, agent, invited_at, alerting_at, answered_at, result,
+                    transferred_at IS NOT NULL
              FROM attempts WHERE id = ?1",
         )?
         .query_row([attempt], |row| {
@@ -76,6 +79,7 @@ fn load(work: Work, attempt: AttemptId) -> Result<Option<AttemptRow>, StoreError
                 alerting_at: row.get(5)?,
                 answered_at: row.get(6)?,
                 result: row.get(7)?,
+                is_handed_over: row.get(8)?,
             })
         })
         .optional()?;
@@ -124,22 +128,9 @@ fn write_end(
                 regulatory_count = regulatory_count + ?3 WHERE id = ?1",
         )?
         .execute(params![row.lead, counts.is_business, counts.is_regulatory])?;
-    let wrap_up = campaign.wrap_up;
-    let wrap_up_ms = if end.result.is_answered() {
-        wrap_up.answered_ms
-    } else {
-        wrap_up.unanswered_ms
-    };
-    work.conn
-        .prepare_cached(
-            "UPDATE reservations SET phase = 'wrap_up', wrap_up_until = ?2
-             WHERE token = ?1 AND ended_at IS NULL",
-        )?
-        .execute(params![
-            row.token,
-            work.now.plus(Duration::from_millis(wrap_up_ms))
-        ])?;
-    lead_row::advance(work, row.lead, &LeadState::WrapUp)?;
+    if !row.is_handed_over {
+        wrap_up(work, row.lead, row.token, end.result.is_answered())?;
+    }
     event_log::write(
         work,
         Kind::AttemptEnded,
@@ -149,6 +140,34 @@ fn write_end(
             "ended_by": end.ended_by.name(), "ring_ms": ring_ms, "talk_ms": talk_ms,
         }),
     )
+}
+
+/// The card and its lead go to WRAP_UP.
+pub(super) fn wrap_up(
+    work: Work,
+    lead: LeadId,
+    token: FenceToken,
+    is_answered: bool,
+) -> Result<(), StoreError> {
+    let campaign = lead_row::load(work, lead)?
+        .ok_or_else(|| StoreError::Row(format!("reservation {token} without its lead")))?
+        .campaign;
+    let limits = work.campaign(&campaign).wrap_up;
+    let wrap_up_ms = if is_answered {
+        limits.answered_ms
+    } else {
+        limits.unanswered_ms
+    };
+    work.conn
+        .prepare_cached(
+            "UPDATE reservations SET phase = 'wrap_up', wrap_up_until = ?2
+             WHERE token = ?1 AND ended_at IS NULL",
+        )?
+        .execute(params![
+            token,
+            work.now.plus(Duration::from_millis(wrap_up_ms))
+        ])?;
+    lead_row::advance(work, lead, &LeadState::WrapUp)
 }
 
 struct Counts {

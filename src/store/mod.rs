@@ -28,9 +28,10 @@ mod release;
 mod reserve;
 mod session;
 mod standing;
+mod third;
 mod writer;
 
-pub use command::{AttemptStep, Command, EndedBy, Spans};
+pub use command::{AttemptStep, Command, EndedBy, Spans, ThirdStep, ThirdTo};
 pub use db::{Db, Place};
 pub use error::StoreError;
 pub use fact::Fact;

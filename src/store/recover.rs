@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::event_log;
 use super::fact::{Fact, Orphan, OrphanPhase, Recovered, Reservation};
 use super::finish::{self, End};
-use super::{dispose, lead_row, release};
+use super::{dispose, lead_row, release, third};
 use crate::call::result::CallResult;
 use crate::dialer::lead::LeadState;
 use crate::dialer::reservation::{Phase, ReleaseReason};
@@ -32,6 +32,7 @@ pub(super) fn recover(work: Work) -> Result<Fact, StoreError> {
         end_orphan(work, &orphan, phone)?;
         recovered.orphans.push(orphan);
     }
+    recovered.thirds = third::orphans(work)?;
     let long_gone = UtcMs(
         work.now
             .0

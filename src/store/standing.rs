@@ -161,7 +161,8 @@ fn history(work: Work, e164: &str, contact: ContactId) -> Result<History, StoreE
         .conn
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM attempts
-                            WHERE ended_at IS NULL AND (e164 = ?1 OR contact = ?2))",
+                            WHERE ended_at IS NULL AND (e164 = ?1 OR contact = ?2))
+                 OR EXISTS (SELECT 1 FROM third_legs WHERE ended_at IS NULL AND e164 = ?1)",
         )?
         .query_row(params![e164, contact], |row| row.get(0))?;
     Ok(History {

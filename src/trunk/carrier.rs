@@ -1,6 +1,8 @@
 //! One carrier: its servers with their health, its limits and what it has done so far. It asks for
 //! names to be resolved and servers to be pinged; answers come back when they come.
 
+mod register;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -13,6 +15,7 @@ use super::health::{Health, Turn};
 use super::limit::Bucket;
 use super::policy::{Failover, Failure, Next};
 use super::target::{Answer, Place, Target, order};
+use crate::sip::register::{Due, Registration};
 
 /// OPTIONS without an answer for this long is a miss.
 const PING_PATIENCE: Duration = Duration::from_secs(4);
@@ -38,6 +41,8 @@ pub struct Terms {
     /// Misses in a row that take a server down.
     pub down_after: u8,
     pub failover: Failover,
+    /// Seconds it asks for where it must be registered; `None`: it is known by its address.
+    pub register_s: Option<u32>,
 }
 
 /// What the machine wants done.
@@ -47,6 +52,8 @@ pub enum Ask {
     Resolve(Place),
     /// OPTIONS; answered by [`Carrier::pong`].
     Ping(SocketAddr),
+    /// REGISTER; answered by [`Carrier::registered`].
+    Register(Due),
 }
 
 /// Why it takes no call.
@@ -93,6 +100,7 @@ pub struct Carrier {
     counters: Counters,
     failures_in_a_row: u64,
     last_failure: Option<String>,
+    registration: Option<Registration>,
     random: StdRng,
     out: VecDeque<Ask>,
 }
@@ -142,11 +150,13 @@ impl Carrier {
             counters: Counters::default(),
             failures_in_a_row: 0,
             last_failure: None,
+            registration: None,
             random: StdRng::seed_from_u64(seed),
             out: VecDeque::new(),
             terms,
         };
         carrier.watch_all(now);
+        carrier.enrol(now);
         carrier
     }
 
@@ -167,6 +177,7 @@ impl Carrier {
             }
         }
         self.watch_all(now);
+        self.enrol(now);
         if before.options_every != self.terms.options_every {
             for server in self.servers.keys().copied().collect::<Vec<_>>() {
                 self.ping_later(now, server);
@@ -238,6 +249,11 @@ impl Carrier {
             })
             .collect();
         ordered.sort_by_key(|(_, is_up)| !is_up);
+        // Where we are not registered calls are refused: worth a try only when nothing else is.
+        let registered = self.is_registered();
+        for (_, is_up) in &mut ordered {
+            *is_up &= registered;
+        }
         ordered
     }
 
@@ -432,7 +448,14 @@ impl Carrier {
                 Ping::At(at) => Some((at, "ping")),
                 Ping::Sent { until } => Some((until, "pong")),
             });
-        names.chain(pings).min_by_key(|(at, _)| *at)
+        let registration = self
+            .registration
+            .as_ref()
+            .and_then(Registration::poll_timeout);
+        names
+            .chain(pings)
+            .chain(registration)
+            .min_by_key(|(at, _)| *at)
     }
 
     pub fn poll_output(&mut self) -> Option<Ask> {
@@ -457,10 +480,10 @@ impl Carrier {
         self.servers.iter().map(server).collect()
     }
 
-    /// At least one server takes calls.
+    /// At least one server takes calls, and knows us.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.servers.values().any(|watched| watched.health.is_up())
+        self.is_registered() && self.servers.values().any(|watched| watched.health.is_up())
     }
 
     #[must_use]

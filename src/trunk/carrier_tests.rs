@@ -16,6 +16,7 @@ fn terms(places: Vec<Place>) -> Terms {
         options_every: Some(Duration::from_secs(60)),
         down_after: 2,
         failover: Failover::default(),
+        register_s: None,
     }
 }
 

@@ -179,7 +179,8 @@ impl Fraud {
 
 impl FraudRules {
     /// The longest beginning decides; of equal ones `denied`.
-    fn permits(&self, number: &str) -> bool {
+    #[must_use]
+    pub fn permits(&self, number: &str) -> bool {
         let longest = |list: &[String]| {
             let fits = list
                 .iter()

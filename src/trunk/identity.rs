@@ -74,6 +74,25 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// The headers of a call that passes on to this carrier. What tells of persons goes to a
+    /// trusted one only; where we assert or withhold a number of our own, `own`, that stands in
+    /// place of the caller's.
+    #[must_use]
+    pub fn told(
+        &self,
+        passed: Vec<(String, String)>,
+        own: Vec<(String, String)>,
+    ) -> Vec<(String, String)> {
+        let personal = |name: &str| PERSONAL.iter().any(|it| it.eq_ignore_ascii_case(name));
+        let ours = |name: &str| own.iter().any(|(it, _)| it.eq_ignore_ascii_case(name));
+        let stays = |(name, _): &(String, String)| !ours(name) && (self.trusted || !personal(name));
+        let mut told: Vec<_> = passed.into_iter().filter(stays).collect();
+        told.extend(own);
+        told
+    }
+}
+
 /// Headers that tell of persons; they leave the house toward trusted carriers only.
 const PERSONAL: [&str; 5] = [
     "P-Asserted-Identity",
@@ -202,6 +221,45 @@ mod tests {
             names(true),
             ["Diversion", "P-Asserted-Identity", "Identity", "Privacy"]
         );
+    }
+
+    #[test]
+    fn a_call_that_passes_on_tells_of_persons_by_trust_and_of_us_by_policy() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let passed = || {
+            vec![
+                header("Diversion", "<sip:+861011111111@a>"),
+                header("History-Info", "<sip:+861011111111@a>;index=1"),
+                header("P-Asserted-Identity", "<sip:+861022222222@a>"),
+                header("Privacy", "none"),
+                header("X-Order", "7"),
+            ]
+        };
+        let told = |show, trusted| {
+            let identity = Identity {
+                show,
+                trusted,
+                from_user: None,
+            };
+            let own = identity.outgoing("+861066666666", "c.example").headers;
+            let told = identity.told(passed(), own);
+            told.iter()
+                .map(|(name, value)| format!("{name}: {value}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(Show::From, false), ["Privacy: none", "X-Order: 7"]);
+        assert_eq!(told(Show::From, true).len(), 5, "all of it");
+        let asserted = told(Show::Pai, true);
+        let of_ours = "P-Asserted-Identity: <sip:+861066666666@c.example>";
+        assert_eq!(
+            asserted
+                .iter()
+                .filter(|it| it.starts_with("P-A"))
+                .collect::<Vec<_>>(),
+            [of_ours]
+        );
+        let withheld = told(Show::None, false);
+        assert_eq!(withheld, ["X-Order: 7", "Privacy: id"]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod identity;
 mod limit;
 mod number;
 mod policy;
+mod redirect;
 mod target;
 
 pub use block::Block;
@@ -20,4 +21,5 @@ pub use identity::{Caller, Identity, Outgoing, Show, caller, pass_on};
 pub use limit::Bucket;
 pub use number::NumberRule;
 pub use policy::{Failover, Failure, Next, Srtp, Statuses};
+pub use redirect::{Elsewhere, HOPS_MAX, Redirects, elsewhere};
 pub use target::{Answer, Place, Target, order};

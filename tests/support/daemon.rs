@@ -103,15 +103,41 @@ impl Home {
         })
     }
 
+    /// More lines for the configuration, before the start or a reload.
+    pub fn append(&self, lines: &str) {
+        let text = self.config() + lines;
+        std::fs::write(self.config_path(), text).expect("the folder is ours");
+    }
+
+    /// Other words in the configuration, which must have these.
+    pub fn replace(&self, from: &str, to: &str) {
+        let text = self.config();
+        assert!(text.contains(from), "{from}: {text}");
+        std::fs::write(self.config_path(), text.replace(from, to)).expect("the folder is ours");
+    }
+
+    fn config(&self) -> String {
+        std::fs::read_to_string(self.config_path()).expect("the folder is ours")
+    }
+
+    fn config_path(&self) -> PathBuf {
+        self.path().join("foredial.toml")
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Brings in a lead by `foredial import`.
     pub fn lead(&self, name: &str, number: &str) {
+        self.lead_on("live", name, number);
+    }
+
+    /// The same for a campaign of this id.
+    pub fn lead_on(&self, campaign: &str, name: &str, number: &str) {
         let csv = format!("external_id,name,phone\n{number},{name},{number}\n");
         std::fs::write(self.path().join("leads.csv"), csv).expect("the folder is ours");
-        self.good(&["import", "leads.csv", "--list", "live"]);
+        self.good(&["import", "leads.csv", "--list", campaign]);
     }
 
     /// A command of the binary with this folder's configuration.

@@ -16,6 +16,10 @@ pub struct Scenario {
     ip: Ipv4Addr,
     calls: u32,
     talk_ms: u64,
+    /// Calls begun a second.
+    rate: u32,
+    /// A network namespace to run in, and the port there.
+    within: Option<(String, u16)>,
     /// What stands for `@status@` in the file.
     status: Option<String>,
     /// Whom a calling scenario calls: number and address.
@@ -36,6 +40,8 @@ pub struct Stats {
     pub successful: u64,
     pub failed: u64,
     pub retransmissions: u64,
+    /// From the INVITE to the first answer beyond 100, of the last call; 0 where it is not measured.
+    pub set_up_ms: u64,
 }
 
 impl Scenario {
@@ -48,6 +54,8 @@ impl Scenario {
             ip: Ipv4Addr::LOCALHOST,
             calls: 1,
             talk_ms: 5_000,
+            rate: 10,
+            within: None,
             status: None,
             target: None,
         }
@@ -66,6 +74,18 @@ impl Scenario {
         self
     }
 
+    /// Calls begun a second by `call`; 10 unless told.
+    pub fn rate(mut self, rate: u32) -> Scenario {
+        self.rate = rate;
+        self
+    }
+
+    /// Runs in a network namespace, at this port of its own address.
+    pub fn within(mut self, namespace: &str, port: u16) -> Scenario {
+        self.within = Some((namespace.to_owned(), port));
+        self
+    }
+
     /// How long `answer_hang_up` talks; 5 s unless told.
     pub fn talk_ms(mut self, talk_ms: u64) -> Scenario {
         self.talk_ms = talk_ms;
@@ -79,6 +99,18 @@ impl Scenario {
         scenario
     }
 
+    /// Whom a calling scenario calls.
+    pub fn to(mut self, number: &str, at: SocketAddr) -> Scenario {
+        self.target = Some((number.to_owned(), at));
+        self
+    }
+
+    /// What stands for `@status@` in the file.
+    pub fn status(mut self, status: &str) -> Scenario {
+        self.status = Some(status.to_owned());
+        self
+    }
+
     /// Another address of 127.0.0.0/8.
     pub fn ip(mut self, ip: Ipv4Addr) -> Scenario {
         self.ip = ip;
@@ -89,9 +121,20 @@ impl Scenario {
     /// `NotFound` when there is no sipp: `apt-get install sip-tester`.
     pub fn start(&self) -> io::Result<Sipp> {
         let folder = tempfile::tempdir()?;
-        let address = SocketAddr::new(IpAddr::V4(self.ip), free_port(self.ip)?);
-        let (ip, port) = (self.ip.to_string(), address.port().to_string());
-        let mut command = Command::new("sipp");
+        let (port, media_port) = match &self.within {
+            Some((_, port)) => (*port, port + 2),
+            None => (free_port(self.ip)?, free_media_port(self.ip)?),
+        };
+        let address = SocketAddr::new(IpAddr::V4(self.ip), port);
+        let (ip, port) = (self.ip.to_string(), port.to_string());
+        let mut command = match &self.within {
+            Some((namespace, _)) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, "sipp"]);
+                command
+            }
+            None => Command::new("sipp"),
+        };
         let text = std::fs::read_to_string(&self.file)?;
         let status = self.status.as_deref().unwrap_or_default();
         std::fs::write(
@@ -112,7 +155,8 @@ impl Scenario {
             "-aa",
             "-nostdin",
         ]);
-        command.args(["-mp", &free_media_port(self.ip)?.to_string()]);
+        command.args(["-mp", &media_port.to_string()]);
+        command.args(["-r", &self.rate.to_string()]);
         command.args([
             "-m",
             &self.calls.to_string(),
@@ -143,7 +187,10 @@ impl Scenario {
             address,
             folder,
         };
-        sipp.wait_until_bound()?;
+        match &self.within {
+            Some((namespace, _)) => sipp.wait_until_heard(namespace)?,
+            None => sipp.wait_until_bound()?,
+        }
         Ok(sipp)
     }
 }
@@ -182,21 +229,42 @@ impl Sipp {
         let mut lines = text.lines().map(|line| line.split(';').collect::<Vec<_>>());
         let names = lines.next().unwrap_or_default();
         let last = lines.next_back().unwrap_or_default();
-        let count = |name: &str| {
+        let named = |name: &str| {
             let at = names.iter().position(|other| *other == name);
-            at.and_then(|at| last.get(at)?.parse().ok()).unwrap_or(0)
+            at.and_then(|at| last.get(at).copied())
         };
+        let count = |name: &str| named(name).and_then(|it| it.parse().ok()).unwrap_or(0);
         Ok(Stats {
             created: count("TotalCallCreated"),
             successful: count("SuccessfulCall(C)"),
             failed: count("FailedCall(C)"),
             retransmissions: count("Retransmissions(C)"),
+            set_up_ms: named("ResponseTimeset_up(C)").and_then(millis).unwrap_or(0),
         })
     }
 
     /// What it complained about.
     pub fn errors(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("errors.log")).unwrap_or_default()
+    }
+
+    /// The same in another network namespace, where this process cannot bind.
+    fn wait_until_heard(&mut self, namespace: &str) -> io::Result<()> {
+        let port = format!("sport = :{}", self.address.port());
+        for _ in 0..250 {
+            let listed = Command::new("ip")
+                .args(["netns", "exec", namespace, "ss", "-Huln", &port])
+                .output()?;
+            if !listed.stdout.is_empty() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                let what = format!("sipp ended at once ({status}): {}", self.errors());
+                return Err(io::Error::other(what));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err(io::ErrorKind::TimedOut.into())
     }
 
     fn wait_until_bound(&mut self) -> io::Result<()> {
@@ -222,6 +290,20 @@ impl Drop for Sipp {
         // Both fail only when it has ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// `00:00:01:234567` as sipp writes a time.
+fn millis(text: &str) -> Option<u64> {
+    let parts: Vec<u64> = text
+        .split(':')
+        .map(|part| part.parse().ok())
+        .collect::<Option<_>>()?;
+    match parts[..] {
+        [hours, minutes, seconds, micros] => {
+            Some(((hours * 60 + minutes) * 60 + seconds) * 1_000 + micros / 1_000)
+        }
+        _ => None,
     }
 }
 

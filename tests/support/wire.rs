@@ -221,14 +221,20 @@ impl Wire {
     }
 
     /// An INVITE of a phone's user, who proves himself when he is asked to.
-    pub fn invite_by(
+    pub fn invite_by(&mut self, who: (&str, &str), at: SocketAddr, to: &str, sdp: &str) -> Made {
+        self.invite_by_with(who, at, to, "", sdp)
+    }
+
+    /// The same with headers of his own.
+    pub fn invite_by_with(
         &mut self,
         (user, password): (&str, &str),
         at: SocketAddr,
         to: &str,
+        headers: &str,
         sdp: &str,
     ) -> Made {
-        let made = self.invite(at, to, "", sdp);
+        let made = self.invite(at, to, headers, sdp);
         let challenge = self.read(at, "SIP/2.0 401").header("WWW-Authenticate");
         let uri = format!("sip:{to}@{SWITCH}");
         let authorization = digest(&challenge, user, password, "INVITE", &uri);
@@ -239,7 +245,7 @@ impl Wire {
         };
         let head = made.request("INVITE", made.cseq, &made.branch, "");
         let text = format!(
-            "{head}{HOPS}Authorization: {authorization}\r\n{}",
+            "{head}{HOPS}{headers}Authorization: {authorization}\r\n{}",
             content(sdp)
         );
         self.send(at, &text);

@@ -102,6 +102,15 @@ pub fn world_of_trunks(numbers: &[&str], trunks: Vec<Trunk>) -> World {
     World::over(rows, config_of(trunks))
 }
 
+/// The same, with the configuration changed as it is read at the start.
+pub fn world_as(numbers: &[&str], change: impl FnOnce(&mut EngineConfig)) -> World {
+    let rows = numbers.iter().enumerate();
+    let rows = rows.map(|(at, number)| row(at, &[number])).collect();
+    let mut config = config();
+    change(&mut config);
+    World::over(rows, config)
+}
+
 impl World {
     pub fn new(rows: Vec<Row>) -> World {
         World::over(rows, config())

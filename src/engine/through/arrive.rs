@@ -6,7 +6,7 @@ use super::passed::{hops, passed};
 use super::{Phase, Side, Through};
 use crate::engine::media_worker::MediaCommand;
 use crate::engine::switch::{LegOf, SessionOf, Switch};
-use crate::id::{AgentId, CallId};
+use crate::id::{AgentId, CallId, LegId};
 use crate::now::Now;
 use crate::route::{Outcome, Question, Routed, Source};
 use crate::sdp::negotiate::{Agreed, Local, Negotiation};
@@ -29,9 +29,21 @@ pub(in crate::engine) struct Arrived {
 
 impl Switch {
     pub(in crate::engine) fn through_invited(&mut self, now: Now, arrived: Arrived) {
+        let called = number_of(&arrived.request_uri);
+        let trunk = self.trunk_by_contact(arrived.flow.remote, &called).cloned();
+        let (number, source) = match trunk {
+            Some(trunk) => (
+                self.number_behind_contact(&trunk, &arrived.headers),
+                Source::Trunk(trunk),
+            ),
+            None => (
+                called,
+                self.source_of(&arrived.flow, arrived.user.as_deref()),
+            ),
+        };
         let question = Question {
-            number: number_of(&arrived.request_uri),
-            source: self.source_of(&arrived.flow, arrived.user.as_deref()),
+            number,
+            source,
             at: now.utc,
         };
         let session = arrived.session;
@@ -54,7 +66,7 @@ impl Switch {
             let wait = vec![("Retry-After".to_owned(), RETRY_AFTER_S.to_string())];
             return self.sip.reject(now, session, 503, None, wait);
         };
-        match self.caller_side(&arrived, port) {
+        match self.caller_side(&arrived, &question.source, port, None) {
             Ok((side, answer)) => self.through_begins(now, arrived, question, routed, side, answer),
             Err(status) => {
                 self.ports.release(port, now.instant);
@@ -65,10 +77,12 @@ impl Switch {
     }
 
     /// Our end toward the caller, with the answer to his offer if he made one.
-    fn caller_side(
+    pub(super) fn caller_side(
         &mut self,
         arrived: &Arrived,
+        who: &Source,
         port: u16,
+        beside: Option<LegId>,
     ) -> Result<(Side, Option<(String, Agreed)>), u16> {
         let offer = match &arrived.body {
             Some(body) => Some(std::str::from_utf8(&body.bytes).map_err(|_| 400_u16)?),
@@ -81,9 +95,16 @@ impl Switch {
             .map_err(|refusal| refusal.status())?;
         let side = Side {
             session: arrived.session,
-            leg: self.new_leg(None),
+            leg: self.new_leg(beside),
             port,
             sdp,
+            flow: arrived.flow,
+            who: who.clone(),
+            party: arrived.from.clone(),
+            headers: passed(&arrived.headers, who),
+            way: None,
+            own: Direction::SendRecv,
+            told: Direction::SendRecv,
         };
         Ok((side, answer))
     }
@@ -122,16 +143,17 @@ impl Switch {
         self.through.counters.routed += 1;
         let call = Through {
             id,
-            headers: passed(&arrived.headers, &question.source),
             hops: hops(&arrived.headers),
             source: question.source,
-            flow: arrived.flow,
             leave: None,
+            leaves: Vec::new(),
             answered: None,
+            until: None,
             rule: routed.rule,
             number: routed.number,
-            from: arrived.from,
+            referred_by: None,
             caller,
+            mirrored: false,
             answer: answer.map(|(body, _)| body),
             phase: Phase::Calling,
             forks: Vec::new(),
@@ -151,7 +173,7 @@ impl Switch {
     }
 
     /// Who calls, by what proved him.
-    fn source_of(&self, flow: &Flow, user: Option<&str>) -> Source {
+    pub(super) fn source_of(&self, flow: &Flow, user: Option<&str>) -> Source {
         let page = matches!(flow.transport, Transport::Ws | Transport::Wss);
         if let Some(user) = user {
             let agent = AgentId::new(user);
@@ -168,7 +190,7 @@ impl Switch {
 }
 
 /// The number in a Request-URI, without the parameters of a telephone number (RFC 3966 §3).
-fn number_of(request_uri: &str) -> String {
+pub(super) fn number_of(request_uri: &str) -> String {
     let user = Target::parse(request_uri)
         .ok()
         .and_then(|target| target.user_text());

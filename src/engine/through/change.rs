@@ -6,7 +6,8 @@ use crate::engine::switch::{Switch, sdp_body};
 use crate::id::CallId;
 use crate::now::Now;
 use crate::sdp::Direction;
-use crate::sip::{Body, SessionId};
+use crate::sdp::negotiate::Agreed;
+use crate::sip::{Body, InfoDigit, SessionId};
 
 impl Switch {
     pub(super) fn through_reoffered(
@@ -35,6 +36,9 @@ impl Switch {
         let Some((answer, agreed)) = answer else {
             return self.sip.refuse_reoffer(now, session, 488);
         };
+        if before != Some(agreed.direction) {
+            side.own = agreed.direction;
+        }
         self.aim(leg, &agreed);
         self.sip
             .answer_reoffer(now, session, Some(sdp_body(answer)));
@@ -49,48 +53,65 @@ impl Switch {
         session: SessionId,
         body: Option<Body>,
     ) {
+        let Some(body) = body else { return };
         let side = self
             .through
             .call(id)
             .and_then(|call| call.side_mut(session));
-        let Some((side, body)) = side.zip(body) else {
-            return;
-        };
-        let before = side.sdp.agreed().map(|agreed| agreed.direction);
-        let leg = side.leg;
-        let Some(agreed) = read_answer(&mut side.sdp, &body) else {
+        let before = side.and_then(|side| side.sdp.agreed().map(|agreed| agreed.direction));
+        let Some(agreed) = self.through_agree(id, session, &body) else {
             return self.through_dismiss(now, id, 488, "No codec in common");
         };
-        self.aim(leg, &agreed);
-        let before = before.or(Some(Direction::SendRecv));
-        self.through_pass_direction(now, id, session, before, agreed.direction);
+        let before = before.unwrap_or(Direction::SendRecv);
+        if let Some(side) = self
+            .through
+            .call(id)
+            .and_then(|call| call.side_mut(session))
+            && before != agreed.direction
+        {
+            side.own = agreed.direction;
+        }
+        self.through_pass_direction(now, id, session, Some(before), agreed.direction);
     }
 
     /// The other side's answer to a hold that was passed on. A refusal changes nothing: the one
     /// who holds is held by us all the same.
     pub(super) fn through_reoffer_answered(
         &mut self,
-        now: Now,
         id: CallId,
         session: SessionId,
         status: u16,
         body: Option<Body>,
     ) {
-        let side = self
+        if let Some(body) = body.filter(|_| (200..300).contains(&status)) {
+            self.through_agree(id, session, &body);
+        }
+    }
+
+    /// Takes a side's answer: media goes where it says.
+    fn through_agree(&mut self, id: CallId, session: SessionId, body: &Body) -> Option<Agreed> {
+        let side = self.through.call(id)?.side_mut(session)?;
+        let leg = side.leg;
+        let agreed = read_answer(&mut side.sdp, body)?;
+        self.aim(leg, &agreed);
+        Some(agreed)
+    }
+
+    /// A digit by INFO goes on as it came; digits in RTP pass with the audio.
+    pub(super) fn through_digit(
+        &mut self,
+        now: Now,
+        id: CallId,
+        session: SessionId,
+        digit: InfoDigit,
+    ) {
+        let other = self
             .through
             .call(id)
-            .and_then(|call| call.side_mut(session));
-        let Some((side, body)) = side.zip(body) else {
-            return;
-        };
-        if !(200..300).contains(&status) {
-            return;
+            .and_then(|call| call.other_mut(session));
+        if let Some(other) = other.map(|side| side.session) {
+            self.sip.info_digit(now, other, digit);
         }
-        let leg = side.leg;
-        if let Some(agreed) = read_answer(&mut side.sdp, &body) {
-            self.aim(leg, &agreed);
-        }
-        let _ = now;
     }
 
     /// `now_is` is ours toward the side that spoke; what it sends, the other side is sent.
@@ -110,7 +131,8 @@ impl Switch {
             .call(id)
             .and_then(|call| call.other_mut(session));
         let Some(other) = other else { return };
-        let offer = other.sdp.offer(now_is.reversed());
+        other.told = now_is.reversed();
+        let offer = other.sdp.offer(other.told);
         let session = other.session;
         self.sip.reoffer(now, session, Some(sdp_body(offer)));
     }

@@ -4,7 +4,7 @@
 use super::arrive::RETRY_AFTER_S;
 use super::passed::reason_value;
 use super::progress::after_answer;
-use super::{Fork, Phase, Refusal, Side, Through};
+use super::{Leave, Phase, Refusal, Side, Through};
 use crate::engine::media_worker::{MediaCommand, MediaFact};
 use crate::engine::switch::{LegOf, Switch};
 use crate::id::{CallId, LegId};
@@ -28,6 +28,16 @@ impl Switch {
             let reason = reason_value(reason);
             return self.through_close(now, id, reason.as_deref());
         }
+        if let Phase::Referred(referral) = &mut call.phase
+            && referral.is_of(session)
+        {
+            // Who has asked need not stay.
+            let side = referral.side.take();
+            if let Some(side) = side {
+                self.through_release(now, &side);
+            }
+            return;
+        }
         // One of several phones, gone without a final answer.
         self.through_failed(now, id, session, Refusal::ours(480), after_answer(480));
     }
@@ -37,7 +47,10 @@ impl Switch {
         let Some(call) = self.through.call(id) else {
             return;
         };
-        let refusal = call.best.clone().unwrap_or_else(|| Refusal::ours(480));
+        let refusal = call.best.take().unwrap_or_else(|| Refusal::ours(480));
+        if matches!(call.phase, Phase::Referred(_)) {
+            return self.through_not_referred(now, id, &refusal);
+        }
         let session = call.caller.session;
         // What we say of ourselves is said as it is.
         let ours = refusal.phrase.is_none();
@@ -72,13 +85,6 @@ impl Switch {
         self.through_close(now, id, Some(&reason));
     }
 
-    /// A person on this machine ends the call. `false`: there is none by this id.
-    pub(in crate::engine) fn through_hang_up(&mut self, now: Now, id: CallId) -> bool {
-        let known = self.through.calls.contains_key(&id);
-        self.through_dismiss(now, id, 480, "ended by an administrator");
-        known
-    }
-
     /// The process is about to stop.
     pub(in crate::engine) fn end_throughs(&mut self, now: Now) {
         for id in self.through.calls.keys().copied().collect::<Vec<_>>() {
@@ -87,7 +93,7 @@ impl Switch {
     }
 
     /// Everybody still in the call is told, and nothing of it is left.
-    fn through_close(&mut self, now: Now, id: CallId, reason: Option<&str>) {
+    pub(super) fn through_close(&mut self, now: Now, id: CallId, reason: Option<&str>) {
         self.through.set_deadline(id, None);
         let Some(call) = self.through.calls.remove(&id) else {
             return;
@@ -98,47 +104,55 @@ impl Switch {
             forks,
             recording,
             leave,
-            answered,
+            leaves,
             ..
         } = call;
-        if let Some((ticket, _)) = leave {
-            let talked = answered.map(|at| now.instant.saturating_duration_since(at));
-            self.outside_call_ended(now, ticket, talked.unwrap_or_default());
+        for leave in leave.into_iter().chain(leaves) {
+            self.through_leave_ended(now, &leave);
         }
         if recording.is_some() {
             self.media(MediaCommand::StopRecording { call: id });
         }
         self.through_side_closed(now, &caller, reason);
-        let callee = match phase {
-            Phase::Talking(fork) => Some(*fork),
+        let second = match phase {
+            Phase::Talking(side) => Some(*side),
+            Phase::Referred(referral) => {
+                if let Some(side) = &referral.side {
+                    let phrase = "Request Terminated";
+                    self.sip.notify_refer(now, side.session, 487, phrase);
+                }
+                referral.side
+            }
             Phase::Calling | Phase::Playing => None,
         };
-        for fork in callee.into_iter().chain(forks) {
-            if self.sessions.remove(&fork.side.session).is_some() {
-                self.sip.hang_up(now, fork.side.session, reason);
-            }
-            self.through_release(now, &fork);
+        let forks = forks.into_iter().map(|fork| fork.side);
+        for side in second.into_iter().chain(forks) {
+            self.through_side_closed(now, &side, reason);
         }
         tracing::info!(call = %id, "a call through us is over");
     }
 
-    fn through_side_closed(&mut self, now: Now, side: &Side, reason: Option<&str>) {
+    pub(super) fn through_leave_ended(&mut self, now: Now, leave: &Leave) {
+        let talked = leave
+            .since
+            .map(|at| now.instant.saturating_duration_since(at));
+        self.outside_call_ended(now, leave.ticket, talked.unwrap_or_default());
+    }
+
+    /// Tells a side that it is over, and gives back what it held.
+    pub(super) fn through_side_closed(&mut self, now: Now, side: &Side, reason: Option<&str>) {
         // A session that has ended by itself is not in the list any more.
         if self.sessions.remove(&side.session).is_some() {
             self.sip.hang_up(now, side.session, reason);
         }
-        self.through_media_closed(now, side);
+        self.through_release(now, side);
     }
 
-    /// Gives back what an outgoing leg held.
-    pub(super) fn through_release(&mut self, now: Now, fork: &Fork) {
-        if let Some(way) = &fork.way {
+    /// Gives back what a side held.
+    pub(super) fn through_release(&mut self, now: Now, side: &Side) {
+        if let Some(way) = &side.way {
             self.leave_way(way);
         }
-        self.through_media_closed(now, &fork.side);
-    }
-
-    fn through_media_closed(&mut self, now: Now, side: &Side) {
         self.legs.remove(&side.leg);
         self.media(MediaCommand::CloseLeg { leg: side.leg });
         self.ports.release(side.port, now.instant);
@@ -173,14 +187,14 @@ impl Switch {
                     port,
                     "RTP port is taken by another program; see [media] rtp_ports"
                 );
-                self.through_dismiss(now, id, 500, "RTP port taken");
+                self.through_leg_failed(now, id, *leg, "RTP port taken");
             }
             MediaFact::LegDied { leg, reason } => {
                 let Some(id) = self.through_of(*leg) else {
                     return Some(fact);
                 };
                 tracing::error!(%leg, reason, "a leg's media failed");
-                self.through_dismiss(now, id, 500, "media failed");
+                self.through_leg_failed(now, id, *leg, "media failed");
             }
             MediaFact::Stalled { leg, .. } => {
                 let Some(id) = self.through_of(*leg) else {
@@ -201,6 +215,31 @@ impl Switch {
             _ => return Some(fact),
         }
         None
+    }
+
+    /// A leg that cannot be heard ends the call, but of a transfer only the new call.
+    fn through_leg_failed(&mut self, now: Now, id: CallId, leg: LegId, why: &str) {
+        let Some(call) = self.through.call(id) else {
+            return;
+        };
+        let fork = call.forks.iter().find(|fork| fork.side.leg == leg);
+        let session = fork.map(|fork| fork.side.session);
+        match session.filter(|_| matches!(call.phase, Phase::Referred(_))) {
+            Some(session) => {
+                self.sessions.remove(&session);
+                self.sip.hang_up(now, session, None);
+                let refusal = Refusal::ours(500);
+                self.through_failed(now, id, session, refusal, after_answer(500));
+            }
+            None => self.through_dismiss(now, id, 500, why),
+        }
+    }
+
+    /// From `foredial ctl`: whether there was such a call.
+    pub(in crate::engine) fn through_hang_up(&mut self, now: Now, id: CallId) -> bool {
+        let known = self.through.call(id).is_some();
+        self.through_dismiss(now, id, 480, "ended by an administrator");
+        known
     }
 
     fn through_of(&self, leg: LegId) -> Option<CallId> {
@@ -224,7 +263,7 @@ fn weight(status: u16) -> u8 {
 
 /// What the caller is told: a trunk's want of our password, its overload and its other addresses
 /// are not his affair.
-fn mapped(status: u16) -> u16 {
+pub(super) fn mapped(status: u16) -> u16 {
     match status {
         300..=399 => 480,
         401 | 407 | 503 => 500,

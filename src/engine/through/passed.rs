@@ -112,10 +112,17 @@ pub(super) fn reason_value(reason: &Reason) -> Option<String> {
             .collect();
         format!(";text=\"{plain}\"")
     });
-    match (reason.q850, text) {
-        (Some(cause), text) => Some(format!("Q.850;cause={cause}{}", text.unwrap_or_default())),
-        (None, Some(text)) => Some(format!("SIP{text}")),
-        (None, None) => None,
+    let mut text = text.unwrap_or_default();
+    let causes = [("Q.850", reason.q850), ("SIP", reason.sip)];
+    let told: Vec<String> = causes
+        .into_iter()
+        .filter_map(|(protocol, cause)| Some((protocol, cause?)))
+        .map(|(protocol, cause)| format!("{protocol};cause={cause}{}", std::mem::take(&mut text)))
+        .collect();
+    match (told.is_empty(), text.is_empty()) {
+        (false, _) => Some(told.join(", ")),
+        (true, false) => Some(format!("SIP{text}")),
+        (true, true) => None,
     }
 }
 
@@ -195,6 +202,7 @@ mod tests {
     fn a_reason_goes_on_with_cause_and_text() {
         let reason = |q850, text: Option<&str>| Reason {
             q850,
+            sip: None,
             text: text.map(str::to_owned),
         };
         assert_eq!(reason_value(&reason(None, None)), None);
@@ -202,5 +210,14 @@ mod tests {
         assert_eq!(busy.as_deref(), Some("Q.850;cause=17;text=\"Busy\""));
         let text = reason_value(&reason(None, Some("bye")));
         assert_eq!(text.as_deref(), Some("SIP;text=\"bye\""));
+        let both = Reason {
+            sip: Some(487),
+            ..reason(Some(16), Some("bye"))
+        };
+        let both = reason_value(&both);
+        assert_eq!(
+            both.as_deref(),
+            Some("Q.850;cause=16;text=\"bye\", SIP;cause=487")
+        );
     }
 }

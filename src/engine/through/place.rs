@@ -4,16 +4,18 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::passed::{Trust, escaped, from, outgoing};
-use super::{Fork, Phase, Refusal, Side};
+use super::{Fork, Leave, Phase, Refusal, Side};
 use crate::dialer::campaign::Route;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
+use crate::engine::resolved::Trunk;
 use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::engine::trunk_call::{Way, Ways};
 use crate::id::CallId;
 use crate::now::Now;
-use crate::route::{CALLED, Outward, Source, Step, Tone};
+use crate::route::{CALLED, Outcome, Outward, Question, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
-use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Reason, Uri};
+use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Party, Reason, SessionId, Uri};
+use crate::trunk::Outgoing;
 use crate::trunk::fraud::Verdict;
 
 /// How long a busy tone is played before the call is refused.
@@ -30,6 +32,8 @@ struct Placement {
     to: NameAddr,
     flow: Flow,
     trust: Trust,
+    who: Source,
+    party: Party,
     way: Option<Way>,
     credentials: Option<Credentials>,
     /// Timer B, when it is not the usual one.
@@ -43,7 +47,7 @@ impl Switch {
             let Some(call) = self.through.call(id) else {
                 return;
             };
-            if !matches!(call.phase, Phase::Calling) {
+            if !call.is_calling() {
                 return;
             }
             let ring = Duration::from_millis(call.ring_ms);
@@ -141,16 +145,13 @@ impl Switch {
         let Some(call) = self.through.call(id) else {
             return false;
         };
+        let number = way.number.as_ref().unwrap_or(&call.number);
         // A number the plan has not made E.164 goes out as the plan has written it.
-        let called = match is_e164(&call.number) {
-            true => trunk.request_uri(&call.number),
-            false => format!("sip:{}@{}", escaped(&call.number), trunk.domain),
+        let called = match is_e164(number) {
+            true => trunk.request_uri(number),
+            false => format!("sip:{}@{}", escaped(number), trunk.domain),
         };
-        let shown = match is_e164(&way.caller_id) {
-            true => trunk.number.write(&way.caller_id),
-            false => escaped(&way.caller_id),
-        };
-        let identity = trunk.identity.outgoing(&shown, &trunk.domain);
+        let identity = shown_on(&trunk, way);
         let placement = Placement {
             to: NameAddr::new(None, &called),
             request_uri: called,
@@ -158,6 +159,8 @@ impl Switch {
             from: identity.from,
             flow: self.udp_flow(way.server),
             trust: Trust::Trusted,
+            who: Source::Trunk(way.trunk.clone()),
+            party: self.through_called(id),
             way: Some(way.clone()),
             credentials: trunk.credentials,
             answer_timeout: Some(ways.patience(now, trunk.invite_timeout)),
@@ -165,25 +168,65 @@ impl Switch {
         self.through_place(now, id, placement)
     }
 
+    /// A 3xx of the trunk: to another number only where the plan would lead this caller by the same
+    /// trunk, and a phone only where phones may call.
+    pub(super) fn through_redirected(
+        &mut self,
+        now: Now,
+        id: CallId,
+        session: SessionId,
+        way: &Way,
+        ways: &mut Ways,
+    ) -> bool {
+        let Some(call) = self.through.call(id) else {
+            return false;
+        };
+        let (called, source) = (call.number.clone(), call.source.clone());
+        let trunk = way.trunk.clone();
+        let may_call = |switch: &Switch, number: &str| {
+            let question = Question {
+                number: number.to_owned(),
+                source: source.clone(),
+                at: now.utc,
+            };
+            let Outcome::Routed(routed) = switch.config.plan.route(&question).outcome else {
+                return false;
+            };
+            let leads = |step: &Step| match step {
+                Step::Trunks(trunks) => trunks.iter().any(|it| it.trunk == trunk),
+                _ => false,
+            };
+            let phone = matches!(source, Source::Phone(_));
+            routed.number == number
+                && routed.steps.first().is_some_and(leads)
+                && (!phone || switch.config.fraud.permits(number))
+        };
+        self.open_redirect(now, session, way, &called, ways, may_call)
+    }
+
     /// A phone's password may be stolen: what it may call outside is capped. An emergency is not.
     fn through_may_go_outside(&mut self, now: Now, id: CallId) -> bool {
         let Some(call) = self.through.call(id) else {
             return false;
         };
-        let Source::Phone(user) = &call.source else {
+        let (Source::Phone(user), flow) = call.asks() else {
             return true;
         };
         if call.emergency || call.leave.is_some() {
             return true;
         }
-        let (user, flow, number) = (user.clone(), call.flow, call.number.clone());
+        let (user, flow, number) = (user.clone(), *flow, call.number.clone());
         let verdict = self.may_call_outside(now, &user, &flow, &number);
         let Some(call) = self.through.call(id) else {
             return false;
         };
         match verdict {
             Verdict::Allowed { ticket, longest } => {
-                call.leave = Some((ticket, longest));
+                call.leave = Some(Leave {
+                    ticket,
+                    longest,
+                    since: None,
+                });
                 true
             }
             Verdict::Refused(_) => {
@@ -213,10 +256,20 @@ impl Switch {
             let placement = Placement {
                 request_uri: way.request_uri,
                 route: way.route,
-                from: from(&call.from, &call.headers, &host, Trust::Untrusted),
+                from: from(
+                    &call.caller.party,
+                    &call.caller.headers,
+                    &host,
+                    Trust::Untrusted,
+                ),
                 to: NameAddr::new(None, &called),
                 flow: way.flow,
                 trust: Trust::Untrusted,
+                who: Source::Phone(user.to_owned()),
+                party: Party {
+                    user: user.to_owned(),
+                    ..Party::default()
+                },
                 way: None,
                 credentials: None,
                 answer_timeout: None,
@@ -245,12 +298,19 @@ impl Switch {
             to: NameAddr::new(None, &called),
             request_uri: called,
             route: Vec::new(),
-            from: from(&call.from, &call.headers, &host, Trust::Trusted),
+            from: from(
+                &call.caller.party,
+                &call.caller.headers,
+                &host,
+                Trust::Trusted,
+            ),
             flow: Flow {
                 remote,
                 ..self.config.trunk_flow
             },
             trust: Trust::Trusted,
+            who: Source::Address(remote.ip().to_canonical()),
+            party: self.through_called(id),
             way: None,
             credentials: None,
             answer_timeout: None,
@@ -275,7 +335,16 @@ impl Switch {
         if let Some(trunk) = trunk.and_then(|trunk| self.config.trunks.get(trunk)) {
             codecs.retain(|codec| trunk.codecs.contains(codec));
         }
-        let headers = outgoing(&call.headers, call.hops, placement.trust);
+        let mut headers = outgoing(&call.caller.headers, call.hops, placement.trust);
+        if let Some(way) = &placement.way
+            && let Some(trunk) = self.config.trunks.get(&way.trunk)
+        {
+            headers = trunk.identity.told(headers, shown_on(trunk, way).headers);
+        }
+        // Carriers are told of nobody's transfers.
+        if let Some(by) = call.referred_by.clone().filter(|_| trunk.is_none()) {
+            headers.push(("Referred-By".to_owned(), by));
+        }
         let beside = call.caller.leg;
         let leg = self.new_leg(Some(beside));
         let mut sdp = self.negotiation(port, codecs);
@@ -286,6 +355,8 @@ impl Switch {
             from,
             to,
             flow,
+            who,
+            party,
             way,
             credentials,
             answer_timeout,
@@ -310,21 +381,39 @@ impl Switch {
             leg,
             port,
             sdp,
+            flow,
+            who,
+            party,
+            headers: Vec::new(),
+            way,
+            own: Direction::SendRecv,
+            told: Direction::SendRecv,
         };
         if let Some(call) = self.through.call(id) {
             call.forks.push(Fork {
                 side,
-                way,
                 alerted: false,
             });
         }
         true
     }
 
+    /// The called as others are shown them.
+    fn through_called(&self, id: CallId) -> Party {
+        let number = self.through.calls.get(&id).map(|call| call.number.clone());
+        Party {
+            user: number.unwrap_or_default(),
+            ..Party::default()
+        }
+    }
+
     fn through_play(&mut self, now: Now, id: CallId, tone: Tone) -> bool {
         let Some(call) = self.through.call(id) else {
             return false;
         };
+        if matches!(call.phase, Phase::Referred(_)) {
+            return self.through_refer_to_tone(now, id, tone);
+        }
         let (session, leg) = (call.caller.session, call.caller.leg);
         let early = call.answer.clone().map(sdp_body);
         call.phase = Phase::Playing;
@@ -352,13 +441,22 @@ impl Switch {
     }
 
     /// Our host and port as far ends see them.
-    fn own_host(&self) -> String {
+    pub(in crate::engine) fn own_host(&self) -> String {
         let advertised = self.config.endpoint.udp_advertised;
         match advertised.ip().is_unspecified() {
             true => self.config.trunk_flow.local.to_string(),
             false => advertised.to_string(),
         }
     }
+}
+
+/// What we say of ourselves on this way.
+fn shown_on(trunk: &Trunk, way: &Way) -> Outgoing {
+    let shown = match is_e164(&way.caller_id) {
+        true => trunk.number.write(&way.caller_id),
+        false => escaped(&way.caller_id),
+    };
+    trunk.identity.outgoing(&shown, &trunk.domain)
 }
 
 fn is_e164(number: &str) -> bool {

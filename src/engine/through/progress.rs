@@ -1,7 +1,7 @@
 //! What the called say: ringing, early media, the first answer wins, refusals and silence.
 
 use super::passed::reason_value;
-use super::{Phase, Refusal};
+use super::{Phase, Refusal, Side};
 use crate::engine::bridge::recording_path;
 use crate::engine::media_worker::{MediaCommand, Source as Sound};
 use crate::engine::switch::{Switch, sdp_body};
@@ -14,7 +14,7 @@ use crate::sip::{Body, Reason, SessionId};
 use crate::trunk::{Failure, Next};
 
 /// RFC 3326: why the phones that were slower are cancelled.
-const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+pub(super) const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 /// Q.850: no answer from user (user alerted).
 const NO_ANSWER: u16 = 19;
 
@@ -37,7 +37,7 @@ impl Switch {
             return;
         };
         let leg = fork.side.leg;
-        let way = fork.way.clone().filter(|_| !fork.alerted);
+        let way = fork.side.way.clone().filter(|_| !fork.alerted);
         fork.alerted = true;
         let agreed = body.and_then(|body| read_answer(&mut fork.side.sdp, &body));
         if let Some(way) = &way {
@@ -62,6 +62,9 @@ impl Switch {
             });
         }
         let hears = agreed.is_some() && (first || heard == Some(session));
+        if self.through_referral_rings(now, id, status, heard.is_some() || first) {
+            return;
+        }
         let early = answer.filter(|_| hears).map(sdp_body);
         self.sip.ring(now, caller, status, early);
     }
@@ -76,7 +79,6 @@ impl Switch {
         let Some(call) = self.through.call(id) else {
             return self.sip.hang_up(now, session, None);
         };
-        let caller_leg = call.caller.leg;
         let Some(fork) = call.fork_mut(session) else {
             self.sessions.remove(&session);
             return self.sip.hang_up(now, session, None);
@@ -86,7 +88,7 @@ impl Switch {
             Some(body) => read_answer(&mut fork.side.sdp, body),
             None => fork.side.sdp.agreed().copied(),
         };
-        let (leg, way) = (fork.side.leg, fork.way.clone());
+        let (leg, way) = (fork.side.leg, fork.side.way.clone());
         if let Some(way) = &way {
             self.way_answered(way);
         }
@@ -99,25 +101,38 @@ impl Switch {
             return self.through_failed(now, id, session, Refusal::ours(488), failure);
         };
         self.through_others_cancelled(now, id, session);
-        let longest = self.through.call(id).and_then(|call| {
-            call.answered = Some(now.instant);
-            call.leave.and_then(|(_, longest)| longest)
-        });
-        let until = longest.and_then(|longest| now.instant.checked_add(longest));
-        self.through.set_deadline(id, until);
-        if let Some(call) = self.through.call(id)
-            && let Some(at) = call
-                .forks
-                .iter()
-                .position(|fork| fork.side.session == session)
-        {
-            let fork = call.forks.swap_remove(at);
-            call.phase = Phase::Talking(Box::new(fork));
+        let fork = self.through.call(id).and_then(|call| call.forks.pop());
+        if let Some(fork) = fork {
+            self.aim(leg, &agreed);
+            self.through_taken(now, id, fork.side);
         }
-        self.through.counters.answered += 1;
-        self.aim(leg, &agreed);
+    }
+
+    /// The call has its other end: both are put through, and whoever asked for it is told.
+    pub(super) fn through_taken(&mut self, now: Now, id: CallId, side: Side) {
+        let Some(call) = self.through.call(id) else {
+            return;
+        };
+        let (caller_leg, leg) = (call.caller.leg, side.leg);
+        let first = call.answered.is_none();
+        call.answered = call.answered.or(Some(now.instant));
+        if let Some(leave) = &mut call.leave {
+            leave.since = Some(now.instant);
+            let longest = leave.longest.and_then(|span| now.instant.checked_add(span));
+            call.until = call.until.into_iter().chain(longest).min();
+        }
+        let until = call.until;
+        let before = std::mem::replace(&mut call.phase, Phase::Talking(Box::new(side)));
+        self.through.set_deadline(id, until);
         self.through_connect(caller_leg, leg);
-        self.through_accept(now, id);
+        if first {
+            self.through.counters.answered += 1;
+            self.through_accept(now, id);
+        }
+        if let Phase::Referred(referral) = before {
+            self.through_was_referred(now, *referral);
+            self.through_align(now, id);
+        }
         self.through_record(now, id);
     }
 
@@ -143,22 +158,26 @@ impl Switch {
         self.sip.accept(now, session, vec![], Some(sdp_body(body)));
     }
 
-    /// Left is the caller, right the called.
-    fn through_record(&mut self, now: Now, id: CallId) {
+    /// Left is the caller, right the called. A call that is recorded already goes on in its file.
+    pub(super) fn through_record(&mut self, now: Now, id: CallId) {
         let folder = self.config.recordings.clone();
         let Some(call) = self.through.call(id).filter(|call| call.record) else {
             return;
         };
         let (caller, callee) = (call.caller.leg, call.callee().map(|side| side.leg));
         let Some(callee) = callee else { return };
+        let (left, right) = match call.mirrored {
+            false => (caller, callee),
+            true => (callee, caller),
+        };
         // No attempt's name: the store looks for attempts by the name of their file.
         let path = recording_path(&folder, now.utc, id).with_file_name(format!("through-{id}.wav"));
-        call.recording = Some(path.clone());
+        let path = call.recording.get_or_insert(path).clone();
         self.through.recordings.insert(id);
         self.media(MediaCommand::Record {
             call: id,
-            agent: Some(caller),
-            customer: callee,
+            agent: Some(left),
+            customer: right,
             path,
         });
     }
@@ -187,14 +206,14 @@ impl Switch {
             call.early = None;
         }
         let last = call.forks.is_empty();
-        let way = fork.way.take();
+        let way = fork.side.way.take();
         let (alerted, everywhere) = (failure.alerted || fork.alerted, refusal.status >= 600);
         let failure = Failure { alerted, ..failure };
         let phrase = refusal.phrase.clone().unwrap_or_default();
         self.note_refusal(id, refusal);
-        self.through_release(now, &fork);
+        self.through_release(now, &fork.side);
         if let Some(way) = way
-            && self.through_next_way(now, id, &way, &failure, &phrase)
+            && self.through_next_way(now, id, session, &way, &failure, &phrase)
         {
             return;
         }
@@ -214,6 +233,7 @@ impl Switch {
         &mut self,
         now: Now,
         id: CallId,
+        session: SessionId,
         left: &Way,
         failure: &Failure,
         phrase: &str,
@@ -224,7 +244,10 @@ impl Switch {
             self.leave_way(left);
             return false;
         };
-        let next = self.way_failed(now, left, &mut ways, failure, &words);
+        let mut next = self.way_failed(now, left, &mut ways, failure, &words);
+        if self.through_redirected(now, id, session, left, &mut ways) {
+            next = Next::Server;
+        }
         if let Some(call) = self.through.call(id) {
             call.ways = Some(ways);
         }
@@ -235,7 +258,7 @@ impl Switch {
         self.through_next_trunk(now, id, Some(left))
     }
 
-    fn through_others_cancelled(&mut self, now: Now, id: CallId, winner: SessionId) {
+    pub(super) fn through_others_cancelled(&mut self, now: Now, id: CallId, winner: SessionId) {
         let Some(call) = self.through.call(id) else {
             return;
         };
@@ -247,7 +270,7 @@ impl Switch {
         for fork in &lost {
             self.sessions.remove(&fork.side.session);
             self.sip.hang_up(now, fork.side.session, Some(ELSEWHERE));
-            self.through_release(now, fork);
+            self.through_release(now, &fork.side);
         }
     }
 
@@ -260,7 +283,7 @@ impl Switch {
         for fork in std::mem::take(&mut call.forks) {
             self.sessions.remove(&fork.side.session);
             self.sip.hang_up(now, fork.side.session, reason);
-            self.through_release(now, &fork);
+            self.through_release(now, &fork.side);
         }
     }
 
@@ -271,19 +294,21 @@ impl Switch {
                 return;
             }
             self.through.set_deadline(id, None);
-            let playing = |call: &mut super::Through| matches!(call.phase, Phase::Playing);
+            let playing = |call: &mut super::Through| {
+                matches!(call.phase, Phase::Playing) && call.answered.is_none()
+            };
             if self.through.call(id).is_some_and(playing) {
                 self.through_give_up(now, id);
                 continue;
             }
-            let talking = |call: &mut super::Through| matches!(call.phase, Phase::Talking(_));
+            let talking = |call: &mut super::Through| !call.is_calling();
             if self.through.call(id).is_some_and(talking) {
                 self.through_dismiss(now, id, 403, "the longest call");
                 continue;
             }
             let reason = Reason {
                 q850: Some(NO_ANSWER),
-                text: None,
+                ..Reason::default()
             };
             self.through_forks_cancelled(now, id, reason_value(&reason).as_deref());
             let mut silent = Refusal::ours(480);

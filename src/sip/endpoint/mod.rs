@@ -4,11 +4,13 @@
 mod config;
 mod receive;
 mod register;
+mod registering;
 mod stream;
 mod trust;
 
 pub use config::{Counters, EndpointConfig, Snapshot};
 pub(super) use receive::put_capabilities;
+pub use registering::{RegisterId, RegisterPlan};
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -41,6 +43,7 @@ pub struct Endpoint {
     permitted: Vec<AddressBlock>,
     pings: BTreeSet<PingId>,
     next_ping: u64,
+    registering: registering::Registering,
     counters: Counters,
 }
 
@@ -67,6 +70,7 @@ impl Endpoint {
             permitted: Vec::new(),
             pings: BTreeSet::new(),
             next_ping: 0,
+            registering: registering::Registering::default(),
             counters: Counters::default(),
         }
     }
@@ -282,6 +286,11 @@ impl Endpoint {
         self.command(now, session, |s, stack| s.answer_refer(now, stack, accept));
     }
 
+    /// Answers [`SipEvent::Refer`] with a refusal of this status.
+    pub fn refuse_refer(&mut self, now: Now, session: SessionId, status: u16) {
+        self.command(now, session, |s, stack| s.refuse_refer(now, stack, status));
+    }
+
     /// Tells who referred how the call goes. A final status ends the telling.
     pub fn notify_refer(&mut self, now: Now, session: SessionId, status: u16, phrase: &str) {
         self.command(now, session, |s, stack| {
@@ -414,6 +423,16 @@ impl Endpoint {
                     self.on_pong(ping, &response);
                 }
                 Note::Response {
+                    owner: Owner::Register(id),
+                    response,
+                    ..
+                } => self.on_register_answer(now, id, &response),
+                Note::Failed {
+                    owner: Owner::Register(id),
+                    failure,
+                    ..
+                } => self.on_register_failure(id, failure),
+                Note::Response {
                     tx,
                     owner,
                     flow,
@@ -489,6 +508,6 @@ impl Endpoint {
 fn session_of(owner: Owner) -> Option<SessionId> {
     match owner {
         Owner::Session(id) => Some(id),
-        Owner::Ping(_) | Owner::Nobody => None,
+        Owner::Ping(_) | Owner::Register(_) | Owner::Nobody => None,
     }
 }

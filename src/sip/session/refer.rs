@@ -85,6 +85,14 @@ impl Session {
         stack.event(event);
     }
 
+    /// No, and why.
+    pub fn refuse_refer(&mut self, now: Now, stack: &mut Stack, status: u16) {
+        match std::mem::replace(&mut self.referred, Referred::Nothing) {
+            Referred::Asked { tx, request, .. } => self.answer(now, stack, tx, &request, status),
+            other => self.referred = other,
+        }
+    }
+
     /// 202 and the first notification, or 603.
     pub fn answer_refer(&mut self, now: Now, stack: &mut Stack, accept: bool) {
         let asked = std::mem::replace(&mut self.referred, Referred::Nothing);
@@ -255,7 +263,9 @@ impl Session {
                 }
             }
             State::Calling(calling) if calling.cancel.is_none() => Ok(self.id),
-            // Early and not begun by us, or leaving.
+            // It is over: whoever comes now is told so.
+            State::Leaving { .. } => Err(603),
+            // Early and not begun by us.
             _ => Err(481),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::now::Now;
+use crate::sip::endpoint::RegisterId;
 use crate::sip::event::{Flow, Output, PingId, SessionId};
 use crate::sip::message::{Method, Request, Response};
 use crate::sip::timer::{Deadline, Deadlines, Timers};
@@ -19,6 +20,7 @@ use super::{Effect, Failure, TxId};
 pub(in crate::sip) enum Owner {
     Session(SessionId),
     Ping(PingId),
+    Register(RegisterId),
     /// Sent and forgotten: the BYE of a forked answer.
     Nobody,
 }
