@@ -196,6 +196,7 @@ fn a_phone_that_is_added_registers_at_once_and_one_that_is_removed_is_gone() {
     later.register("104", "new", desk());
     asked(&mut wire, &mut db, remove("104"));
     assert_eq!(sources(&wire), ["101 file 0", "102 file 0"]);
+    wire.rest(desk());
     assert!(!rings_at(&mut wire, "104"), "its place is forgotten");
     assert_eq!(db.view(wire.now.utc).phones().expect("read"), []);
 }
