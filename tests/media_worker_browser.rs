@@ -9,6 +9,7 @@ use foredial::engine::media_worker::{
 };
 use foredial::engine::recorder::Recorder;
 use foredial::id::{CallId, LegId};
+use foredial::media::coding::Coding;
 use foredial::media::g711::Law;
 use foredial::media::{music, tone};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -196,7 +197,7 @@ async fn a_browser_and_a_trunk_speak_and_are_recorded_across_a_reload() {
     worker.send(MediaCommand::AimTrunk {
         leg: CUSTOMER,
         remote: carrier.address,
-        law: Law::A,
+        coding: Coding::G711(Law::A),
         payload_type: 8,
         telephone_event: None,
         send: true,

@@ -345,7 +345,7 @@ fn a_trunk_is_read_with_all_its_keys() {
     let config = good(
         "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10:5060\", \"SIP.carrier.example\", \"b.example:5080\"]\n\
          caller_id = \"+861066666666\"\ndomain = \"carrier.example\"\nidentity = \"pai\"\nfrom_user = \"acct7\"\n\
-         trusted = true\nallow_refer = true\ncodecs = [\"pcmu\"]\ncalls_per_s = 5\noptions_every_s = 0\ndown_after = 3\n\
+         trusted = true\nallow_refer = true\ncodecs = [\"pcmu\", \"opus\"]\ncalls_per_s = 5\noptions_every_s = 0\ndown_after = 3\n\
          register_expires_s = 600\nredirects = \"follow\"\n\
          failover_on = [\"503\", \"6xx\"]\nsilence_s = 2\nnumber_format = \"national\"\ncountry_code = \"86\"\n\
          allow_from = [\"198.51.100.64/26\"]\n[dns]\nservers = [\"192.0.2.53:53\"]\n",
@@ -360,7 +360,7 @@ fn a_trunk_is_read_with_all_its_keys() {
         trunk.number_format.rule().write("+8613800138000"),
         "013800138000"
     );
-    assert_eq!(trunk.codecs, [CodecConfig::Pcmu]);
+    assert_eq!(trunk.codecs, [CodecConfig::Pcmu, CodecConfig::Opus]);
     assert!(trunk.allow_refer);
     assert_eq!(trunk.failover().0.len(), 2);
     assert!(!trunk.register && trunk.register_expires_s == 600);
@@ -376,7 +376,7 @@ fn a_wrong_trunk_is_told_all_its_mistakes_at_once() {
     let errors = wrong(
         "[[trunk]]\nname = \"a\"\nservers = [\"203.0.113.10\", \"carrier..example\", \"c.example:99999\"]\n\
          caller_id = \"+861066666666\"\nidentity = \"loud\"\nfrom_user = \"a@b\"\ndomain = \"sip:x\\r\\ny\"\n\
-         codecs = [\"opus\"]\ncalls_per_s = -1\noptions_every_s = 90000\ndown_after = 0\n\
+         codecs = [\"g729\"]\ncalls_per_s = -1\noptions_every_s = 90000\ndown_after = 0\n\
          failover_on = [\"486\"]\nsilence_s = 99\ntrusted = \"yes\"\nallow_refer = 1\n\
          register = true\nregister_expires_s = 5\nredirects = \"maybe\"\n[dns]\nservers = [\"dns.example\"]\n",
     );
@@ -388,7 +388,7 @@ fn a_wrong_trunk_is_told_all_its_mistakes_at_once() {
         "`loud` is no place for a caller ID",
         "`a@b` cannot stand in a SIP address",
         "cannot stand in a SIP address",
-        "`opus` is no codec for trunks",
+        "`g729` is no codec for trunks",
         "calls_per_s",
         "options_every_s",
         "down_after",

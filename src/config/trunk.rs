@@ -86,6 +86,7 @@ pub enum RedirectsConfig {
 pub enum CodecConfig {
     Pcma,
     Pcmu,
+    Opus,
 }
 
 /// How a trunk wants an E.164 number written in the request line.
@@ -247,6 +248,7 @@ impl TrunkConfig {
         let codec = |codec: &CodecConfig| match codec {
             CodecConfig::Pcma => Codec::Pcma,
             CodecConfig::Pcmu => Codec::Pcmu,
+            CodecConfig::Opus => Codec::Opus,
         };
         self.codecs.iter().map(codec).collect()
     }
@@ -466,9 +468,11 @@ fn codecs(section: &Section<'_>) -> Vec<CodecConfig> {
         let checked = match found.value.as_str() {
             "pcma" => Ok(CodecConfig::Pcma),
             "pcmu" => Ok(CodecConfig::Pcmu),
+            "opus" => Ok(CodecConfig::Opus),
             other => Err(Wrong(
                 format!("`{other}` is no codec for trunks"),
-                "choose from \"pcma\" (G.711 A-law) and \"pcmu\" (µ-law), best first".into(),
+                "choose from \"pcma\" (G.711 A-law), \"pcmu\" (µ-law) and \"opus\", best first"
+                    .into(),
             )),
         };
         section.check(found.span, checked)

@@ -9,6 +9,7 @@ use super::media_worker::{MediaCommand, Source};
 use super::switch::Switch;
 use super::writes::Write;
 use crate::id::{AgentId, AttemptId, CallId, LegId};
+use crate::media::coding::Coding;
 use crate::media::g711::Law;
 use crate::now::{Now, UtcMs};
 use crate::sdp::Codec;
@@ -152,9 +153,10 @@ impl Switch {
         self.media(MediaCommand::AimTrunk {
             leg,
             remote: agreed.remote,
-            law: match agreed.codec {
-                Codec::Pcmu => Law::Mu,
-                Codec::Pcma => Law::A,
+            coding: match agreed.codec {
+                Codec::Pcmu => Coding::G711(Law::Mu),
+                Codec::Pcma => Coding::G711(Law::A),
+                Codec::Opus => Coding::Opus,
             },
             payload_type: agreed.payload_type,
             telephone_event: agreed.telephone_event,

@@ -244,6 +244,12 @@ impl Voice {
         self.muted
     }
 
+    /// Neither muted nor louder nor softer.
+    #[must_use]
+    pub fn is_as_spoken(&self) -> bool {
+        !self.muted && self.gain_db == 0.0
+    }
+
     pub fn speak(&mut self, law: Law) {
         if law != self.law {
             self.law = law;

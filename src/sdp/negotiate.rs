@@ -1,4 +1,4 @@
-//! Offer and answer (RFC 3264) of a leg that speaks G.711 over RTP/AVP, or over RTP/SAVP with
+//! Offer and answer (RFC 3264) of a leg that speaks G.711 or Opus over RTP/AVP, or over RTP/SAVP with
 //! keys in the body.
 //!
 //! One [`Negotiation`] lives as long as its dialog. It keeps the layout of the body (a section once
@@ -11,8 +11,9 @@ use super::crypto::{Crypto, Secured, Security};
 use super::description::{Attribute, Origin};
 use super::{Codec, Description, Direction, Media, SdpError};
 
-/// The payload type we offer for telephone-event; an answer keeps the offerer's.
+/// The payload types we offer for telephone-event, by clock; an answer keeps the offerer's.
 const TELEPHONE_EVENT_PT: u8 = 101;
+const TELEPHONE_EVENT_48K_PT: u8 = 110;
 const PTIME_MS_DEFAULT: u32 = 20;
 /// What a peer may ask for; outside of it we stay at 20.
 const PTIME_MS: std::ops::RangeInclusive<u32> = 10..=60;
@@ -191,12 +192,6 @@ impl Negotiation {
         } else {
             Vec::new()
         };
-        let events = self.local.telephone_event.then_some(
-            // Numbers of a dialog do not change their meaning (RFC 3264 8.3.2).
-            self.agreed
-                .and_then(|agreed| agreed.telephone_event)
-                .unwrap_or(TELEPHONE_EVENT_PT),
-        );
         let mut codecs: Vec<(u8, Codec)> = Vec::new();
         for codec in &self.local.codecs {
             let known = self.agreed.filter(|agreed| agreed.codec == *codec);
@@ -205,7 +200,30 @@ impl Negotiation {
                 *codec,
             ));
         }
-        self.write(&codecs, events, direction)
+        let events = self.offered_events();
+        self.write(&codecs, &events, direction)
+    }
+
+    /// One event format for each clock of the codecs (RFC 4733 2.1): number and clock.
+    fn offered_events(&self) -> Vec<(u8, u32)> {
+        let mut events: Vec<(u8, u32)> = Vec::new();
+        for codec in &self.local.codecs {
+            let clock_hz = codec.clock_hz();
+            if !self.local.telephone_event || events.iter().any(|(_, known)| *known == clock_hz) {
+                continue;
+            }
+            // Numbers of a dialog do not change their meaning (RFC 3264 8.3.2).
+            let agreed = self
+                .agreed
+                .filter(|agreed| agreed.codec.clock_hz() == clock_hz);
+            let usual = match codec {
+                Codec::Opus => TELEPHONE_EVENT_48K_PT,
+                Codec::Pcmu | Codec::Pcma => TELEPHONE_EVENT_PT,
+            };
+            let number = agreed.and_then(|agreed| agreed.telephone_event);
+            events.push((number.unwrap_or(usual), clock_hz));
+        }
+        events
     }
 
     /// The answer to our offer, from a 183, a 200, an ACK. May come several times for one offer
@@ -291,9 +309,10 @@ impl Negotiation {
             None => (Vec::new(), None),
         };
         self.agreed = Some(agreed);
+        let events = agreed.telephone_event.map(|it| (it, codec.clock_hz()));
         let body = self.write(
             &[(agreed.payload_type, codec)],
-            agreed.telephone_event,
+            events.as_slice(),
             agreed.direction,
         );
         Ok((body, agreed))
@@ -377,7 +396,7 @@ impl Negotiation {
             theirs = theirs.and(Direction::SendOnly);
             remote = self.agreed.map_or(remote, |agreed| agreed.remote);
         }
-        let events = media.payload_type_of("telephone-event", 8000);
+        let events = media.payload_type_of("telephone-event", codec.clock_hz());
         Ok(Agreed {
             remote,
             codec,
@@ -391,7 +410,7 @@ impl Negotiation {
     fn write(
         &mut self,
         codecs: &[(u8, Codec)],
-        events: Option<u8>,
+        events: &[(u8, u32)],
         direction: Direction,
     ) -> String {
         let ours = self.audio(codecs, events, direction);
@@ -421,21 +440,24 @@ impl Negotiation {
         description.to_string()
     }
 
-    fn audio(&self, codecs: &[(u8, Codec)], events: Option<u8>, direction: Direction) -> Media {
+    fn audio(&self, codecs: &[(u8, Codec)], events: &[(u8, u32)], direction: Direction) -> Media {
         let mut formats = Vec::new();
         let mut attributes = Vec::new();
         for (number, codec) in codecs {
             formats.push(number.to_string());
             attributes.push(Attribute::new(
                 "rtpmap",
-                format!("{number} {}/8000", codec.name()),
+                format!("{number} {}", codec.encoding()),
             ));
+            if let Some(parameters) = codec.parameters() {
+                attributes.push(Attribute::new("fmtp", format!("{number} {parameters}")));
+            }
         }
-        if let Some(number) = events {
+        for (number, clock_hz) in events {
             formats.push(number.to_string());
             attributes.push(Attribute::new(
                 "rtpmap",
-                format!("{number} telephone-event/8000"),
+                format!("{number} telephone-event/{clock_hz}"),
             ));
             attributes.push(Attribute::new("fmtp", format!("{number} 0-16")));
         }
@@ -456,7 +478,7 @@ impl Negotiation {
 }
 
 fn payload_type(media: &Media, codec: Codec) -> Option<u8> {
-    media.payload_type_of(codec.name(), 8000)
+    media.payload_type_of(codec.name(), codec.clock_hz())
 }
 
 fn speaks(media: &Media, protocols: &[&str]) -> bool {

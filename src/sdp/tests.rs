@@ -350,6 +350,55 @@ fn the_callers_wish_orders_the_codecs() {
 }
 
 #[test]
+fn opus_is_spoken_where_there_is_no_g711_with_events_on_its_clock() {
+    let all = || {
+        let mut leg = negotiation();
+        leg.allow(vec![Codec::Pcma, Codec::Pcmu, Codec::Opus]);
+        leg
+    };
+    let only = body(
+        "203.0.113.1",
+        "m=audio 4000 RTP/AVP 96 97 98\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:97 telephone-event/8000\r\na=rtpmap:98 telephone-event/48000",
+    );
+    let (answer, agreed) = all().answer(&only, Direction::SendRecv).expect("agreed");
+    assert_eq!((agreed.codec, agreed.payload_type), (Codec::Opus, 96));
+    assert_eq!(agreed.telephone_event, Some(98));
+    for line in [
+        "m=audio 10000 RTP/AVP 96 98\r\n",
+        "a=rtpmap:96 opus/48000/2\r\n",
+        "a=rtpmap:98 telephone-event/48000\r\n",
+    ] {
+        assert!(answer.contains(line), "{answer}");
+    }
+    assert!(!answer.contains("telephone-event/8000"), "{answer}");
+    let both = body(
+        "203.0.113.1",
+        "m=audio 4000 RTP/AVP 96 0\r\na=rtpmap:96 opus/48000/2",
+    );
+    let (_, agreed) = all().answer(&both, Direction::SendRecv).expect("agreed");
+    assert_eq!(agreed.codec, Codec::Pcmu);
+    let mut caller = all();
+    let offer = caller.offer(Direction::SendRecv);
+    for line in [
+        "RTP/AVP 8 0 111 101 110\r\n",
+        "a=rtpmap:101 telephone-event/8000\r\n",
+        "a=rtpmap:110 telephone-event/48000\r\n",
+        "a=fmtp:111 maxplaybackrate=8000;",
+    ] {
+        assert!(offer.contains(line), "{offer}");
+    }
+    let answer = body(
+        "203.0.113.1",
+        "m=audio 4000 RTP/AVP 111 110\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:110 telephone-event/48000",
+    );
+    let agreed = caller.read_answer(&answer).expect("agreed");
+    assert_eq!(
+        (agreed.codec, agreed.telephone_event),
+        (Codec::Opus, Some(110))
+    );
+}
+
+#[test]
 fn limits_hold() {
     let many = format!("v=0\r\n{}", "m=audio 4 RTP/AVP 0\r\n".repeat(33));
     assert!(matches!(

@@ -1,6 +1,7 @@
 //! What a media worker is told, and what it tells.
 
 use crate::id::{CallId, LegId};
+use crate::media::coding::Coding;
 use crate::media::g711::Law;
 use crate::peer::SrtpKeys;
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ pub enum MediaCommand {
     AimTrunk {
         leg: LegId,
         remote: SocketAddr,
-        law: Law,
+        coding: Coding,
         payload_type: u8,
         telephone_event: Option<u8>,
         send: bool,

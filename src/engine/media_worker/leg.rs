@@ -4,6 +4,7 @@ use super::command::Source;
 use super::trunk::Trunk;
 use crate::id::{CallId, LegId};
 use crate::media::bridge::{Outgoing, Voice};
+use crate::media::opus::{Clock, Opus};
 use crate::media::quality::Reception;
 use crate::media::rtcp::Ntp;
 use crate::media::wave::Channel;
@@ -68,6 +69,22 @@ impl Leg {
             out,
             tap: None,
             counts: Counts::default(),
+        }
+    }
+
+    /// What translates for it, if it speaks no G.711.
+    pub fn opus(&mut self) -> Option<&mut Opus> {
+        match &mut self.side {
+            Side::Trunk(trunk) => trunk.opus(),
+            Side::Browser => None,
+        }
+    }
+
+    /// The clock of its packets.
+    pub fn clock(&self) -> Clock {
+        match &self.side {
+            Side::Trunk(trunk) if trunk.speaks_opus() => Clock::Opus,
+            Side::Trunk(_) | Side::Browser => Clock::House,
         }
     }
 

@@ -10,6 +10,7 @@ use super::trunk::Kind;
 use crate::media::bridge::{Outgoing, Stamp};
 use crate::media::frame::FRAME_SAMPLES;
 use crate::media::music::Looped;
+use crate::media::opus::{self, Clock, PACKET_BYTES_MAX, SAMPLES_MAX};
 use crate::media::packet::{DATAGRAM_BYTES_MAX, RtpHeader};
 use crate::rtpio::Reactor;
 use bytes::Bytes;
@@ -105,6 +106,11 @@ impl Plane {
     ) {
         #[cfg(test)]
         super::tests::planted(payload);
+        let wire = header;
+        let header = &match leg.opus() {
+            Some(opus) => opus.header(wire),
+            None => *wire,
+        };
         leg.counts.heard = now.at;
         leg.counts.reception.packet(now.at, header);
         leg.counts.octets_in += payload.len() as u64;
@@ -113,31 +119,58 @@ impl Plane {
             self.tell(MediaFact::FirstPacket { leg: leg.id });
         }
         match kind {
+            Kind::Voice if leg.clock() == Clock::Opus => self.spread_opus(now, leg, wire, payload),
             Kind::Voice if payload.len() <= PAYLOAD_BYTES_MAX => {
                 self.recordings.tap(now, leg, header, payload);
-                self.spread_voice(now, leg, header, payload);
+                self.spread_voice(now, leg, header, payload, None);
             }
             Kind::Event => self.spread_event(now, leg, header, payload),
             Kind::Voice | Kind::Held | Kind::Refused => {}
         }
     }
 
-    fn spread_voice(&mut self, now: Moment, leg: &Leg, header: &RtpHeader, payload: &[u8]) {
+    fn spread_opus(&mut self, now: Moment, leg: &mut Leg, wire: &RtpHeader, packet: &[u8]) {
+        let law = leg.voice.law();
+        let mut voice = [0; SAMPLES_MAX];
+        let heard = leg
+            .opus()
+            .and_then(|opus| opus.hear(wire, packet, law, &mut voice));
+        if let Some((header, voice)) = heard {
+            self.recordings.tap(now, leg, &header, voice);
+            self.spread_voice(now, leg, &header, voice, Some(packet));
+        }
+    }
+
+    /// `packet` is the same voice as Opus, for those who speak it too.
+    fn spread_voice(
+        &mut self,
+        now: Moment,
+        leg: &Leg,
+        header: &RtpHeader,
+        payload: &[u8],
+        packet: Option<&[u8]>,
+    ) {
         let samples = payload.len() as u32; // at most PAYLOAD_BYTES_MAX
+        let packet = packet.filter(|_| leg.voice.is_as_spoken());
         let mut scratch = [0; PAYLOAD_BYTES_MAX];
         for &place in &leg.listeners {
             let Some(listener) = self.legs.at(place).filter(|one| one.is_open_out()) else {
                 continue;
             };
-            if let Some(stamp) = listener.out.forwarded(now.at, header, samples) {
-                let heard = leg.voice.heard(payload, listener.voice.law(), &mut scratch);
-                transmit(&mut self.browsers, now, listener, stamp, heard, None);
-            }
+            let Some(stamp) = listener.out.forwarded(now.at, header, samples) else {
+                continue;
+            };
+            let sound = match packet.filter(|_| listener.clock() == Clock::Opus) {
+                Some(packet) => Sound::Packet(packet),
+                None => Sound::Voice(leg.voice.heard(payload, listener.voice.law(), &mut scratch)),
+            };
+            transmit(&mut self.browsers, now, listener, stamp, sound);
         }
     }
 
-    /// RFC 4733: as it is, to those who understand it.
+    /// RFC 4733: as it is but for its clock, to those who understand it.
     fn spread_event(&mut self, now: Moment, leg: &Leg, header: &RtpHeader, payload: &[u8]) {
+        let clock = leg.clock();
         for &place in &leg.listeners {
             let Some(listener) = self.legs.at(place).filter(|one| one.is_open_out()) else {
                 continue;
@@ -152,14 +185,13 @@ impl Plane {
             };
             // An event's packets all carry its beginning: they take no samples of their own.
             if let Some(stamp) = listener.out.forwarded(now.at, header, 0) {
-                transmit(
-                    &mut self.browsers,
-                    now,
-                    listener,
-                    stamp,
-                    payload,
-                    Some(payload_type),
-                );
+                let told = opus::event(payload, clock, listener.clock());
+                let payload = match listener.clock() == clock {
+                    true => payload,
+                    false => &told,
+                };
+                let sound = Sound::Event(payload_type, payload);
+                transmit(&mut self.browsers, now, listener, stamp, sound);
             }
         }
     }
@@ -179,31 +211,48 @@ impl Plane {
         let mut frame = [0; FRAME_SAMPLES];
         leg.cursor = sound.play(leg.voice.law(), leg.cursor, &mut frame);
         let stamp = leg.out.generated(now.at, FRAME_SAMPLES as u32);
-        transmit(&mut self.browsers, now, leg, stamp, &frame, None);
+        let sound = Sound::Voice(&frame);
+        transmit(&mut self.browsers, now, leg, stamp, sound);
     }
 }
 
-/// Sends one packet to a leg; `payload_type` only where it is not the leg's voice.
-fn transmit(
-    browsers: &mut Browsers,
-    now: Moment,
-    leg: &mut Leg,
-    stamp: Stamp,
-    payload: &[u8],
-    payload_type: Option<u8>,
-) {
+/// What one packet carries.
+enum Sound<'a> {
+    /// In the listener's law.
+    Voice(&'a [u8]),
+    /// As the listener's codec has it already.
+    Packet(&'a [u8]),
+    /// With its payload type.
+    Event(u8, &'a [u8]),
+}
+
+/// Sends one packet to a leg.
+fn transmit(browsers: &mut Browsers, now: Moment, leg: &mut Leg, stamp: Stamp, sound: Sound<'_>) {
     let Stamp {
         sequence,
         timestamp,
         marker,
     } = stamp;
-    let ssrc = leg.out.ssrc();
     let mut header = RtpHeader {
         payload_type: 0,
         marker,
         sequence,
-        timestamp,
-        ssrc,
+        timestamp: leg.clock().on_wire(timestamp),
+        ssrc: leg.out.ssrc(),
+    };
+    let mut coded;
+    let law = leg.voice.law();
+    let (payload_type, payload) = match (sound, leg.opus()) {
+        (Sound::Voice(voice), None) => (None, voice),
+        (Sound::Voice(voice), Some(opus)) => {
+            coded = [0; PACKET_BYTES_MAX];
+            let Some(packet) = opus.speak(law, voice, &mut coded) else {
+                return;
+            };
+            (None, packet)
+        }
+        (Sound::Packet(packet), _) => (None, packet),
+        (Sound::Event(payload_type, event), _) => (Some(payload_type), event),
     };
     match &mut leg.side {
         Side::Trunk(trunk) => {
@@ -216,7 +265,7 @@ fn transmit(
             }
         }
         Side::Browser => {
-            header.payload_type = leg.voice.law().payload_type();
+            header.payload_type = law.payload_type();
             let packet = header.with_payload(Bytes::copy_from_slice(payload));
             browsers.send(now.instant, leg.id, &packet);
         }

@@ -53,7 +53,7 @@ impl Plane {
         let block = block(now, leg);
         let sender = (leg.counts.packets_out > 0).then(|| Sender {
             at: ntp_now(),
-            timestamp: leg.out.timestamp_now(now.at),
+            timestamp: leg.clock().on_wire(leg.out.timestamp_now(now.at)),
             packets: leg.counts.packets_out as u32, // both wrap, RFC 3550 section 6.4.1
             octets: leg.counts.octets_out as u32,
         });
@@ -117,6 +117,7 @@ pub fn read_reports(now: Moment, leg: &mut Leg, buffer: &mut [u8], datagrams_max
 }
 
 fn block(now: Moment, leg: &mut Leg) -> Option<Block> {
+    let clock = leg.clock();
     let counts = &mut leg.counts;
     let (ssrc, highest_sequence) = counts.reception.stream()?;
     let (lost, received) = (counts.reception.lost(), counts.reception.received());
@@ -139,7 +140,7 @@ fn block(now: Moment, leg: &mut Leg) -> Option<Block> {
         lost_fraction: lost_fraction.min(255) as u8,
         lost: i32::try_from(lost).unwrap_or(i32::MAX),
         highest_sequence,
-        jitter: counts.reception.jitter_samples(),
+        jitter: clock.on_wire(counts.reception.jitter_samples()),
         last_report,
         since_last_report,
     })

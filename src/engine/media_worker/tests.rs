@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::recorder::Recorder;
 use crate::id::{CallId, LegId};
+use crate::media::coding::Coding;
 use crate::media::g711::Law;
 use crate::media::gain::level_dbfs;
 use crate::media::packet::{RtpHeader, RtpPacket, write};
@@ -16,6 +17,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 mod bridge;
+mod opus;
 mod recording;
 mod srtp;
 
@@ -142,7 +144,7 @@ impl House {
         self.worker.send(MediaCommand::AimTrunk {
             leg: phone.leg,
             remote: phone.socket.local_addr().expect("bound"),
-            law: phone.law,
+            coding: Coding::G711(phone.law),
             payload_type: phone.law.payload_type(),
             telephone_event: Some(101),
             send: true,

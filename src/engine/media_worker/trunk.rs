@@ -1,6 +1,8 @@
 //! A trunk leg's sockets, and whom they believe.
 
 use super::plane::PAYLOAD_BYTES_MAX;
+use crate::media::coding::Coding;
+use crate::media::opus::{Opus, OpusError};
 use crate::media::packet::{HEADER_BYTES, RtpHeader, write};
 use crate::peer::{PeerError, Srtp, SrtpKeys};
 use crate::rtpio::PortPair;
@@ -14,6 +16,8 @@ pub struct Trunk {
     pub sockets: PortPair,
     aim: Option<Aim>,
     srtp: Option<Secured>,
+    /// `None`: it speaks G.711.
+    opus: Option<Box<Opus>>,
 }
 
 struct Secured {
@@ -76,7 +80,26 @@ impl Trunk {
             sockets,
             aim: None,
             srtp: None,
+            opus: None,
         }
+    }
+
+    /// The same coding again goes on where it was.
+    pub fn code(&mut self, coding: Coding) -> Result<(), OpusError> {
+        match (coding, &self.opus) {
+            (Coding::G711(_), _) => self.opus = None,
+            (Coding::Opus, Some(_)) => {}
+            (Coding::Opus, None) => self.opus = Some(Box::new(Opus::new()?)),
+        }
+        Ok(())
+    }
+
+    pub fn opus(&mut self) -> Option<&mut Opus> {
+        self.opus.as_deref_mut()
+    }
+
+    pub fn speaks_opus(&self) -> bool {
+        self.opus.is_some()
     }
 
     /// Keys from SDP, and again at each re-INVITE; `None` is voice in the clear.

@@ -7,6 +7,7 @@ use super::report::{read_reports, take_report};
 use super::trunk::{Aim, Kind, QUEUE_BYTES, Trunk};
 use crate::id::LegId;
 use crate::media::bridge::Voice;
+use crate::media::coding::Coding;
 use crate::media::frame::FRAME_MS;
 use crate::media::g711::Law;
 use crate::media::packet::{is_rtcp, read};
@@ -105,7 +106,7 @@ impl Worker {
             MediaCommand::AimTrunk {
                 leg,
                 remote,
-                law,
+                coding,
                 payload_type,
                 telephone_event,
                 send,
@@ -113,7 +114,7 @@ impl Worker {
                 srtp,
             } => {
                 let aim = Aim::new(remote, payload_type, telephone_event, send, receive);
-                self.aim_trunk(now, leg, aim, law, srtp);
+                self.aim_trunk(now, leg, aim, coding, srtp);
             }
             MediaCommand::OpenBrowser { leg, offer, law } => {
                 self.open_browser(now, leg, &offer, law);
@@ -192,20 +193,26 @@ impl Worker {
         plane.recordings.retap(&mut plane.legs);
     }
 
-    fn aim_trunk(&mut self, now: Moment, id: LegId, aim: Aim, law: Law, srtp: Option<SrtpKeys>) {
+    fn aim_trunk(
+        &mut self,
+        now: Moment,
+        id: LegId,
+        aim: Aim,
+        coding: Coding,
+        srtp: Option<SrtpKeys>,
+    ) {
         let Some(leg) = self.plane.legs.named(id) else {
             return;
         };
-        leg.voice.speak(law);
+        leg.voice.speak(coding.law());
         leg.counts.heard = now.at;
-        let secured = match &mut leg.side {
-            Side::Trunk(trunk) => trunk.secure(srtp).map(|()| trunk.aim(aim)),
+        let prepared = match &mut leg.side {
+            Side::Trunk(trunk) => prepare(trunk, coding, srtp).map(|()| trunk.aim(aim)),
             Side::Browser => Ok(()),
         };
-        if let Err(error) = secured {
+        if let Err(reason) = prepared {
             // Never in the clear instead.
             self.close(now, id);
-            let reason = error.to_string();
             self.plane.tell(MediaFact::LegDied { leg: id, reason });
         }
     }
@@ -355,6 +362,11 @@ impl Worker {
             }
         }
     }
+}
+
+fn prepare(trunk: &mut Trunk, coding: Coding, srtp: Option<SrtpKeys>) -> Result<(), String> {
+    trunk.secure(srtp).map_err(|error| error.to_string())?;
+    trunk.code(coding).map_err(|error| error.to_string())
 }
 
 /// Whether the socket is empty.

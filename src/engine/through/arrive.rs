@@ -198,7 +198,7 @@ pub(super) fn number_of(request_uri: &str) -> String {
     user.split(';').next().unwrap_or_default().to_owned()
 }
 
-/// G.711 as the caller prefers it, so that packets need not be translated.
+/// G.711 as the caller prefers it, so that packets need not be translated; Opus where there is none.
 fn by_their_order(offer: Option<&str>) -> Vec<Codec> {
     let line = offer.and_then(|text| text.lines().find(|line| line.starts_with("m=audio")));
     let formats: Vec<&str> = line.map_or_else(Vec::new, |line| {
@@ -211,6 +211,7 @@ fn by_their_order(offer: Option<&str>) -> Vec<Codec> {
     };
     let mut codecs = vec![Codec::Pcma, Codec::Pcmu];
     codecs.sort_by_key(place);
+    codecs.push(Codec::Opus);
     codecs
 }
 
@@ -228,7 +229,11 @@ mod tests {
     #[test]
     fn the_callers_first_codec_is_ours() {
         let offer = "v=0\r\nm=audio 4000 RTP/AVP 18 0 8 101\r\n";
-        assert_eq!(by_their_order(Some(offer)), [Codec::Pcmu, Codec::Pcma]);
-        assert_eq!(by_their_order(None), [Codec::Pcma, Codec::Pcmu]);
+        let opus = Codec::Opus;
+        assert_eq!(
+            by_their_order(Some(offer)),
+            [Codec::Pcmu, Codec::Pcma, opus]
+        );
+        assert_eq!(by_their_order(None), [Codec::Pcma, Codec::Pcmu, opus]);
     }
 }

@@ -329,6 +329,7 @@ impl Switch {
         };
         let mut codecs = match call.caller.sdp.agreed().map(|agreed| agreed.codec) {
             Some(Codec::Pcmu) => vec![Codec::Pcmu, Codec::Pcma],
+            Some(Codec::Opus) => vec![Codec::Opus, Codec::Pcma, Codec::Pcmu],
             _ => vec![Codec::Pcma, Codec::Pcmu],
         };
         let trunk = placement.way.as_ref().map(|way| &way.trunk);
