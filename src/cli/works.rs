@@ -75,6 +75,7 @@ impl Works for Daemon {
         let listed = Arc::clone(&archive);
         let resolve: Resolve = Arc::new(move |config: &Config| {
             let new = resolve(config);
+            guard::reload(config, &flood);
             listed.reload(shown_by(config, &new));
             new
         });

@@ -7,14 +7,14 @@ mod check;
 mod tests;
 
 use super::campaign::{as_days, as_hours, days, minute_of_day, plain};
-use super::network::address;
+use super::guard::{as_texts, blocks};
 use super::written::{Found, Section, Wrong};
 use super::{TrunkConfig, unique};
 use crate::dialer::hours::zone;
 use crate::route::{Emergency, Match, Outward, Plan, Rewrite, Rule, Step, Waiting, Window};
+use crate::sip::guard::AddressBlock;
 use regex::Regex;
 use serde::Serialize;
-use std::net::IpAddr;
 
 pub use action::RouteAction;
 pub(super) use check::Names;
@@ -38,7 +38,8 @@ pub struct RoutingConfig {
     /// Empty: every trunk, in the order of the file.
     pub emergency_trunks: Vec<String>,
     /// Addresses whose calls are taken without a password.
-    pub permit: Vec<IpAddr>,
+    #[serde(serialize_with = "as_texts")]
+    pub permit: Vec<AddressBlock>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -95,11 +96,7 @@ impl RoutingConfig {
         trunks
             .iter()
             .for_each(|found| names.trunk(section.sheet, found));
-        let permit = section.texts("permit").unwrap_or_default();
-        let permit = permit
-            .into_iter()
-            .filter_map(|found| section.check(found.span, address(&found.value)))
-            .collect();
+        let permit = blocks(&section, "permit");
         section.done();
         RoutingConfig {
             emergency,

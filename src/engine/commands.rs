@@ -8,7 +8,6 @@ use super::switch::{ReplyId, Switch};
 use super::writes::{AfterCard, Write};
 use crate::agent::state::{Reason, State};
 use crate::call::transfer::Transfer;
-use crate::dialer::reservation::ReleaseReason;
 use crate::id::{AgentId, FenceToken, PhoneId};
 use crate::now::Now;
 use crate::store;
@@ -67,13 +66,12 @@ impl Switch {
                 };
                 return self.leave_card(agent, token, command, AfterCard::Next, reply);
             }
-            AgentCommand::Cancel { token, key: _ } => {
+            AgentCommand::Cancel { token, key } => {
                 let token = FenceToken(token);
-                let why = ReleaseReason::Cancel;
-                let command = store::Command::Release {
+                let command = store::Command::Cancel {
                     token,
                     agent: agent.clone(),
-                    why,
+                    key: key.to_string(),
                 };
                 let after = AfterCard::NotReady(Reason::CANCELLED);
                 return self.leave_card(agent, token, command, after, reply);

@@ -114,6 +114,8 @@ struct Driver {
     parts: Parts,
     own: Handle,
     replies: HashMap<ReplyId, (AgentId, oneshot::Sender<CommandResult>)>,
+    /// Those who wait for a phone's change.
+    phone_replies: HashMap<ReplyId, oneshot::Sender<Result<(), Problem>>>,
     next_reply: u64,
     desks: HashMap<AgentId, watch::Sender<Arc<DeskUpdate>>>,
     flows: HashMap<u64, SocketFlow>,
@@ -147,6 +149,7 @@ impl Driver {
             parts,
             own,
             replies: HashMap::new(),
+            phone_replies: HashMap::new(),
             next_reply: 1,
             desks: HashMap::new(),
             flows: HashMap::new(),
@@ -393,6 +396,15 @@ impl Driver {
             Request::Registrations { reply } => {
                 let _ = reply.send(switch.registrations(now));
             }
+            Request::Phones { reply } => {
+                let _ = reply.send(switch.phones(now));
+            }
+            Request::Phone { change, reply } => {
+                let id = ReplyId(self.next_reply);
+                self.next_reply += 1;
+                self.phone_replies.insert(id, reply);
+                switch.handle(now, Input::Phone { change, reply: id });
+            }
             Request::Reload { config, reply } => {
                 switch.handle(now, Input::Reload(config));
                 let _ = reply.send(switch.leaving().cloned().collect());
@@ -590,6 +602,10 @@ impl Driver {
     }
 
     fn answer(&mut self, reply: ReplyId, result: Result<(), Problem>) {
+        if let Some(sender) = self.phone_replies.remove(&reply) {
+            let _ = sender.send(result);
+            return;
+        }
         let Some((agent, sender)) = self.replies.remove(&reply) else {
             return;
         };

@@ -15,6 +15,7 @@ mod ending;
 mod figures;
 pub mod handle;
 mod inbound;
+pub mod kept_phones;
 mod large;
 mod lease;
 pub mod media_worker;

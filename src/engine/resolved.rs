@@ -13,6 +13,7 @@ use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::route::Plan;
 use crate::sdp::Codec;
+use crate::sip::guard::AddressBlock;
 use crate::sip::{
     Algorithm, Credentials, EndpointConfig, Flow, InviteTimers, Reliability, Secret, Transport,
 };
@@ -40,7 +41,7 @@ pub struct EngineConfig {
     /// Where calls go that no agent has dialled.
     pub plan: Plan,
     /// Addresses whose calls are taken without a password.
-    pub permit: Vec<IpAddr>,
+    pub permit: Vec<AddressBlock>,
     /// Of SRTP.
     pub keys: KeySource,
     /// Desk phones that may register.

@@ -106,6 +106,7 @@ impl Start {
         switch.restore(clock(), recovered);
         let kept = store.handle().reader(Arc::default())?;
         let phones = switch.restore_bindings(clock(), &kept.view(clock().utc).bindings()?);
+        switch.restore_phones(kept.view(clock().utc).phones()?);
         drop(kept);
         if phones > 0 {
             tracing::info!(phones, "registrations of an earlier run are in force again");

@@ -18,6 +18,7 @@ use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
 use super::inbound::Inbound;
+use super::kept_phones::{KeptPhones, PhoneChange};
 use super::media_worker::{MediaCommand, MediaFact};
 use super::phone_seat::PhoneSeats;
 use super::resolved::EngineConfig;
@@ -98,6 +99,11 @@ pub enum Input {
     /// A person on this machine ends a call.
     HangUp {
         call: CallId,
+    },
+    /// A person on this machine adds or removes a phone.
+    Phone {
+        change: PhoneChange,
+        reply: ReplyId,
     },
     Drain,
     /// End everything that is up, properly.
@@ -180,6 +186,7 @@ pub struct Switch {
     workers: u64,
     pub(super) trunks: Trunks,
     pub(super) unsaved: Unsaved,
+    pub(super) kept_phones: KeptPhones,
     pub(super) flood: Option<Arc<Flood>>,
     pub(super) fraud: Fraud,
     pub(super) fraud_refused: u64,
@@ -214,9 +221,7 @@ impl Switch {
         for trunk in config.trunks.values() {
             trunks::permit(&mut sip, trunk);
         }
-        for ip in &config.permit {
-            sip.permit_source(*ip, false);
-        }
+        sip.permit_blocks(config.permit.clone());
         for phone in config.phones.iter().cloned() {
             sip.set_phone(phone.user, phone.secret, phone.order);
         }
@@ -248,6 +253,7 @@ impl Switch {
             workers: workers.max(1) as u64,
             trunks,
             unsaved: Unsaved::default(),
+            kept_phones: KeptPhones::new(),
             flood: None,
             fraud: Fraud::new(config.fraud.clone()),
             fraud_refused: 0,
@@ -303,6 +309,7 @@ impl Switch {
             } => self.place_resolved(now, &trunk, &place, answer),
             Input::Reload(config) => self.reload(now, *config),
             Input::HangUp { call } => self.hang_up_by_admin(now, call),
+            Input::Phone { change, reply } => self.change_phone(change, reply),
             Input::Drain => {
                 self.drain();
                 self.send_callers_away(now);
@@ -317,9 +324,10 @@ impl Switch {
         self.sip.note_load(load);
     }
 
-    /// Whose counts are shown with ours.
+    /// The gate in front of us: whose counts are shown with ours, and who is told whom to trust.
     pub fn watch_flood(&mut self, flood: Option<Arc<Flood>>) {
         self.flood = flood;
+        self.trust_in_gate();
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {

@@ -229,6 +229,10 @@ impl Throughs {
         self.recordings.is_empty()
     }
 
+    pub(super) fn has(&self, id: CallId) -> bool {
+        self.calls.contains_key(&id)
+    }
+
     /// For people: no number, no name.
     pub(super) fn snapshot(&self, encrypted: &Encrypted) -> Value {
         let calls = self.calls.values().map(|call| {

@@ -3,6 +3,7 @@
 
 use super::call::Recording;
 use super::handle::Problem;
+use super::kept_phones::PhoneWrite;
 use super::switch::{ReplyId, Switch};
 use crate::agent::state::Reason;
 use crate::dialer::gate::Rule;
@@ -80,6 +81,7 @@ pub(super) enum Write {
     Bindings {
         users: Vec<String>,
     },
+    Phone(Box<PhoneWrite>),
 }
 
 /// What an agent does after a card she did not dial.
@@ -226,6 +228,7 @@ impl Switch {
                     self.card_left(now, &lease.agent, lease.token, after);
                 }
             }
+            (Write::Phone(write), fact) => self.phone_written(now, *write, fact),
             (Write::Reserve { agent, .. }, fact) => {
                 tracing::error!(%agent, ?fact, "no card, and no reason for it");
                 self.ask_later(now, &agent);
@@ -295,6 +298,7 @@ impl Switch {
             // The call goes on; a store that cannot write is an alarm, not a hang-up.
             Write::Answered { session } => self.sip.acknowledge(now, session, None),
             Write::Step | Write::Expire => {}
+            Write::Phone(write) => self.reply(write.reply(), Err(problem())),
             Write::Bindings { users } => self.bindings_not_saved(now, users),
             Write::Outcome { command } => {
                 let at = now.instant + self.config.limits.write_again;

@@ -4,11 +4,15 @@ use std::fmt;
 
 use crate::id::{AgentId, CampaignId, TrunkId};
 
+/// In place of a phone's user: the phone of the number called.
+pub const CALLED: &str = "*";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Out on the first of these that takes the call.
     Trunks(Vec<Outward>),
     /// Every place where this phone is registered, all at once.
+    /// Its user; [`CALLED`] is the phone of the number called.
     Phone(String),
     /// An agent at her seat, with the caller's card.
     Seat(Seated),

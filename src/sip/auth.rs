@@ -29,7 +29,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    pub(super) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "SHA-256",
             Algorithm::Md5 => "MD5",
@@ -71,7 +72,9 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    pub(super) fn ha1(&self, algorithm: Algorithm, user: &str, realm: &str) -> Option<String> {
+    /// `H(user:realm:password)` in hexadecimal, as far as it is known.
+    #[must_use]
+    pub fn ha1(&self, algorithm: Algorithm, user: &str, realm: &str) -> Option<String> {
         match (self, algorithm) {
             (Secret::Password(password), _) => {
                 Some(algorithm.hash(&format!("{user}:{realm}:{password}")))

@@ -49,6 +49,12 @@ pub enum Command {
         agent: AgentId,
         why: ReleaseReason,
     },
+    /// The agent gives the card back uncounted → `Released` | `Refused` | `Stale`.
+    Cancel {
+        token: FenceToken,
+        agent: AgentId,
+        key: String,
+    },
     /// Do-not-call from the card → `Suppressed` | `Refused` | `Stale`.
     Suppress {
         token: FenceToken,

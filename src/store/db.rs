@@ -252,6 +252,7 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             key,
             reason,
         } => release::skip(work, *token, agent, key, reason),
+        Command::Cancel { token, agent, key } => release::cancel(work, *token, agent, key),
         Command::Release { token, agent, why } => release::release(work, *token, agent, *why),
         Command::Suppress { token, agent, key } => release::suppress(work, *token, agent, key),
         Command::BeginAttempt {

@@ -2,7 +2,7 @@
 
 use crate::config::written::{Found, Section, Sheet, did_you_mean};
 use crate::config::{AgentConfig, CampaignConfig, PhoneConfig, TrunkConfig};
-use crate::route::From;
+use crate::route::{CALLED, From};
 
 /// Everything a route can name.
 pub(in crate::config) struct Names<'a> {
@@ -33,6 +33,9 @@ impl<'a> Names<'a> {
     }
 
     pub(super) fn phone(&self, sheet: &Sheet, found: &Found<String>) {
+        if found.value == CALLED {
+            return;
+        }
         let known = || self.phones.iter().map(|phone| phone.user.as_str());
         complain_unless(sheet, found, "phone", known);
     }

@@ -182,7 +182,7 @@ fn a_route_has_one_pattern_one_first_step_and_whose_calls_it_sends_out() {
     );
     assert_eq!(
         wrong("[routing]\npermit = [\"host\"]\n"),
-        ["`host` is not an IP address"]
+        ["`host` is neither an IP address nor a CIDR block"]
     );
 }
 

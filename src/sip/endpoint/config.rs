@@ -18,6 +18,9 @@ pub struct EndpointConfig {
     pub realm: String,
     /// The host of addresses of record, besides our addresses. `None`: any host is ours.
     pub domain: Option<String>,
+    /// Further hosts that are ours; `*.example.com` is every host below example.com. With any of
+    /// them, calls and OPTIONS for other names hear 404 (RFC 3261 §8.2.2.1).
+    pub domains: Vec<String>,
     pub lockout: LockoutRules,
     /// Requests of known scanners get no answer.
     pub drop_scanners: bool,
@@ -58,6 +61,7 @@ impl EndpointConfig {
             user_agent: concat!("Foredial/", env!("CARGO_PKG_VERSION")).to_owned(),
             realm: "foredial".to_owned(),
             domain: None,
+            domains: Vec::new(),
             lockout: LockoutRules::default(),
             drop_scanners: true,
             udp_advertised,
