@@ -9,7 +9,7 @@ use crate::engine::writes::Write;
 use crate::id::{AgentId, CallId, LegId};
 use crate::now::Now;
 use crate::sdp::Direction;
-use crate::sip::{Body, SessionId};
+use crate::sip::SessionId;
 use crate::store::{self, AttemptStep};
 
 impl Switch {
@@ -95,18 +95,5 @@ impl Switch {
         };
         let body = answer.unwrap_or_else(|| call.sdp.offer(Direction::SendRecv));
         self.sip.accept(now, session, vec![], Some(sdp_body(body)));
-    }
-
-    /// The ACK carried the answer to an offer of ours.
-    pub(in crate::engine) fn customer_confirmed(&mut self, id: CallId, body: &Body) {
-        let Some(call) = self.calls.get_mut(&id) else {
-            return;
-        };
-        let text = std::str::from_utf8(&body.bytes).ok();
-        let agreed = text.and_then(|text| call.sdp.read_answer(text).ok());
-        let leg = call.leg;
-        if let Some(agreed) = agreed {
-            self.aim(leg, &agreed);
-        }
     }
 }
