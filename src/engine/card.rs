@@ -109,7 +109,7 @@ impl Card {
             "language": self.lead.language,
             "phones": self.phones(now.utc),
             "fields": self.fields(),
-            "history": self.lead.history.iter().map(past_attempt).collect::<Vec<_>>(),
+            "history": self.past().map(past_attempt).collect::<Vec<_>>(),
             "crm": self.crm_picture(),
             "script": { "title": self.title(language), "text": self.script },
             "deadline_ms": self.life.deadline.0,
@@ -120,6 +120,12 @@ impl Card {
             "dispositions": self.dispositions(),
             "why": text(&self.why()),
         })
+    }
+
+    /// A call that is still on, such as the one that rings, is no history yet.
+    fn past(&self) -> impl Iterator<Item = &AttemptView> {
+        let over = |attempt: &&AttemptView| attempt.result.is_some();
+        self.lead.history.iter().filter(over)
     }
 
     fn title(&self, language: &str) -> &str {
