@@ -5,6 +5,10 @@ use std::io;
 
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
+/// Tasks that may run before the work of [`Home::run`] has its turn: however fast strangers send,
+/// what was let in is handled in between.
+const TASKS_A_TURN: u32 = 4;
+
 /// Sockets made and tasks spawned between [`Home::enter`] and the drop of its guard are served by
 /// the thread that calls [`Home::run`]; until then nothing is read.
 #[derive(Debug)]
@@ -14,7 +18,10 @@ impl Home {
     /// # Errors
     /// When the kernel gives no epoll.
     pub fn new() -> io::Result<Home> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let runtime = Builder::new_current_thread()
+            .event_interval(TASKS_A_TURN)
+            .enable_all()
+            .build()?;
         Ok(Home(Some(runtime)))
     }
 
