@@ -14,6 +14,7 @@ use foredial::engine::resolved::Phone;
 use foredial::id::LegId;
 use foredial::route::{Match, Rewrite, Rule, Step};
 use foredial::sip::{Algorithm, Secret};
+use foredial::trunk::Srtp;
 use support::far_end::Manner;
 use support::wire::{Letter, of_called, sdp};
 use support::world::{World, agent, world};
@@ -33,6 +34,8 @@ fn floor() -> World {
             user: "201".to_owned(),
             secret: Secret::Password("p".to_owned()),
             order: vec![Algorithm::Sha256],
+            srtp: Srtp::Off,
+            srtp_over_plain: false,
         });
         config.phones.push(Phone {
             user: "202".to_owned(),
