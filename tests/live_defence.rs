@@ -18,12 +18,17 @@ const SECOND_PASSWORD: &str = "second-secret";
 
 /// A daemon with two phones and a trunk that leads to `sink`.
 async fn daemon(sink: &UdpSocket, sip: &str) -> Daemon {
+    daemon_with(sink, sip, "").await
+}
+
+/// The same with more keys of `[security]` and more tables.
+async fn daemon_with(sink: &UdpSocket, sip: &str, more: &str) -> Daemon {
     let home = Home::new(&Wish::trunk(sink.local_addr().expect("bound")));
     let file = home.path().join("foredial.toml");
     let text = std::fs::read_to_string(&file).expect("it was written");
     let text = text.replace("[http]\n", &format!("{sip}\n[http]\n"));
     let phones = format!(
-        "[security]\nlog = \"security.log\"\n\
+        "[security]\nlog = \"security.log\"\n{more}\n\
          [[phone]]\nuser = \"101\"\npassword = \"{PASSWORD}\"\n\
          [[phone]]\nuser = \"102\"\npassword = \"{SECOND_PASSWORD}\"\nalgorithms = [\"MD5\"]\n"
     );
@@ -98,6 +103,18 @@ fn status(answer: &str) -> &str {
 
 /// Answers the MD5 challenge with arithmetic of our own.
 fn digest(challenge: &str, method: &str, uri: &str, user: &str, password: &str) -> String {
+    digest_counted(challenge, method, uri, user, password, 1)
+}
+
+/// The same for the nonce's nth use.
+fn digest_counted(
+    challenge: &str,
+    method: &str,
+    uri: &str,
+    user: &str,
+    password: &str,
+    count: u32,
+) -> String {
     use md5::{Digest, Md5};
     let md5 = |text: String| -> String {
         let hash = Md5::digest(text.as_bytes());
@@ -107,10 +124,10 @@ fn digest(challenge: &str, method: &str, uri: &str, user: &str, password: &str) 
     let nonce = nonce.split('"').next().unwrap_or_default();
     let ha1 = md5(format!("{user}:foredial:{password}"));
     let ha2 = md5(format!("{method}:{uri}"));
-    let response = md5(format!("{ha1}:{nonce}:00000001:c:auth:{ha2}"));
+    let response = md5(format!("{ha1}:{nonce}:{count:08x}:c:auth:{ha2}"));
     format!(
         "Authorization: Digest username=\"{user}\", realm=\"foredial\", nonce=\"{nonce}\", \
-         uri=\"{uri}\", response=\"{response}\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"c\"\r\n"
+         uri=\"{uri}\", response=\"{response}\", algorithm=MD5, qop=auth, nc={count:08x}, cnonce=\"c\"\r\n"
     )
 }
 
@@ -286,6 +303,118 @@ async fn of_10000_calls_without_the_right_none_reaches_the_trunk() {
         "a number in the log"
     );
     assert!(!security_log(&daemon.home).contains("13800138000"));
+}
+
+/// One call of the phone's is up at the trunk, where it rings for ever; it may have no second one.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_calls_beyond_the_limit_reach_nobody() {
+    const TRIES: u32 = 10_000;
+    const AT_ONCE: u32 = 50;
+    let sink = socket(1);
+    let more = "messages_per_s = 0\n[fraud]\nallowed = [\"+86\"]\ncalls_at_once = 1\ncalls_a_minute = 0\n\
+        [[route]]\nname = \"outside\"\nprefix = \"+\"\nfrom = [\"phone\"]\nring_s = 600\ntrunk = [\"far\"]\n";
+    let daemon = daemon_with(&sink, "", more).await;
+    let (to, phone) = (sip_of(&daemon), socket(7));
+    let body = "v=0\r\no=- 1 1 IN IP4 127.0.24.7\r\ns=-\r\nc=IN IP4 127.0.24.7\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 8\r\n";
+    let invite = |cseq: u32, more: &str| {
+        let text = request("INVITE", "101", &phone, to, cseq, more);
+        let end = format!(
+            "Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        text.replace("Content-Length: 0\r\n\r\n", &end)
+    };
+    let uri = format!("sip:+8613800138000@{to}");
+    let challenge = transact(&phone, to, 1, &invite(1, "")).expect("an answer");
+    assert_eq!(status(&challenge), "401", "{challenge}");
+    // The same nonce serves them all; only its count grows (RFC 7616 3.4).
+    let proof = |count: u32| digest_counted(&challenge, "INVITE", &uri, "101", PASSWORD, count);
+    phone
+        .send_to(invite(2, &proof(1)).as_bytes(), to)
+        .expect("loopback");
+    let mut buffer = [0; 4_096];
+    let invited = loop {
+        let (length, from) = sink.recv_from(&mut buffer).expect("an INVITE at the trunk");
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if text.starts_with("INVITE ") {
+            sink.send_to(ringing(&text).as_bytes(), from)
+                .expect("loopback");
+            break text;
+        }
+    };
+    let mut answers = std::collections::BTreeMap::<String, u32>::new();
+    for first in (0..TRIES).step_by(AT_ONCE as usize) {
+        for nth in first..first + AT_ONCE {
+            let text = invite(10 + nth, &proof(2 + nth));
+            phone.send_to(text.as_bytes(), to).expect("loopback");
+        }
+        let mut finals = 0;
+        while finals < AT_ONCE {
+            let length = phone.recv(&mut buffer).expect("an answer to each");
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            let old = text.contains("CSeq: 2 INVITE") || text.starts_with("SIP/2.0 1");
+            if old || !text.starts_with("SIP/2.0 ") {
+                continue;
+            }
+            phone
+                .send_to(ack(&text, &uri).as_bytes(), to)
+                .expect("loopback");
+            *answers.entry(status(&text).to_owned()).or_default() += 1;
+            finals += 1;
+        }
+    }
+    println!("{answers:?}");
+    assert_eq!(answers.values().sum::<u32>(), TRIES);
+    assert!(
+        !answers.contains_key("200") && !answers.contains_key("401"),
+        "{answers:?}"
+    );
+    while let Ok(length) = sink.recv(&mut buffer) {
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let is_first = text.starts_with("INVITE ") && call_id(&text) == call_id(&invited);
+        assert!(
+            is_first || text.starts_with("OPTIONS "),
+            "at the trunk: {text}"
+        );
+    }
+    let log = security_log(&daemon.home);
+    let refused = log.matches("event=fraud from=127.0.24.7 ").count();
+    // Their media ports rest a while, so most are refused for want of one.
+    assert!(refused >= 100, "{refused} told");
+    assert!(log.contains("user=101 reason=calls_at_once"), "{refused}");
+    assert!(!log.contains("13800138000"), "a number in the log");
+}
+
+fn call_id(text: &str) -> String {
+    let line = text.lines().find(|line| line.starts_with("Call-ID:"));
+    line.unwrap_or_default().to_owned()
+}
+
+/// The lines of a message by which its answer or ACK is known.
+fn names(text: &str) -> Vec<&str> {
+    let named = |line: &&str| {
+        ["Via:", "From:", "To:", "Call-ID:", "CSeq:"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
+    text.lines().filter(named).collect()
+}
+
+fn ringing(invite: &str) -> String {
+    let lines = names(invite).join("\r\n");
+    let lines = lines.replacen("\r\nCall-ID", ";tag=sink\r\nCall-ID", 1);
+    let lines = match lines.contains(";tag=sink") {
+        true => lines,
+        false => lines.replacen("\r\nCSeq", ";tag=sink\r\nCSeq", 1),
+    };
+    format!("SIP/2.0 180 Ringing\r\n{lines}\r\nContent-Length: 0\r\n\r\n")
+}
+
+/// The ACK of a refusal (RFC 3261 17.1.1.3).
+fn ack(refusal: &str, uri: &str) -> String {
+    let lines = names(refusal).join("\r\n").replace(" INVITE", " ACK");
+    format!("ACK {uri} SIP/2.0\r\n{lines}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n")
 }
 
 /// Sends 20,000 messages a second until told to stop.

@@ -139,6 +139,13 @@ async fn a_caller_holds_in_both_dialects_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_trunk_speaks_its_own_dialect() {
+    let own = "session_expires_s = 600\nreliable_provisional = \"required\"";
+    let far = Scenario::named("far_insisted_on");
+    between_on(Scenario::named("call"), far, own).await;
+}
+
+#[tokio::test]
 async fn a_reinvite_that_meets_another_comes_again() {
     between("call_glare", "far_holds").await;
 }

@@ -8,6 +8,7 @@
 mod pair;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use foredial::sip::{Body, InfoDigit, SessionId, SipEvent, Transport};
@@ -19,6 +20,10 @@ use rand::{RngExt, SeedableRng};
 const BUSY_MS: u64 = 20_000;
 /// By now every retransmission and every glare has had its end.
 const SETTLED_MS: u64 = 200_000;
+/// Seeds between two lines of a long run.
+const TOLD_EVERY: u64 = 10_000;
+/// Of a thread; more of them say nothing new.
+const COMPLAINTS_MAX: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Act {
@@ -396,20 +401,35 @@ fn number(name: &str, otherwise: u64) -> u64 {
 fn whatever_crosses_both_sides_agree_and_nothing_stays_behind() {
     let (first, count) = (number("FIRST_SEED", 0), number("SEEDS", 2_000));
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let (begun, done) = (Instant::now(), AtomicU64::new(0));
     let complaints: Vec<String> = std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..threads)
             .map(|lane| {
+                let done = &done;
                 scope.spawn(move || {
                     let seeds = (first + lane..first + count).step_by(threads as usize);
-                    let failed = seeds.filter_map(|seed| play(seed, Plant::Nothing).err());
-                    failed.take(5).collect::<Vec<String>>()
+                    let failed = seeds.filter_map(|seed| {
+                        let complaint = play(seed, Plant::Nothing).err();
+                        let so_far = done.fetch_add(1, Ordering::Relaxed) + 1;
+                        if so_far.is_multiple_of(TOLD_EVERY) {
+                            let rate = so_far as f64 / begun.elapsed().as_secs_f64();
+                            eprintln!("{so_far} of {count} seeds, {rate:.0} a second");
+                        }
+                        complaint
+                    });
+                    failed.take(COMPLAINTS_MAX).collect::<Vec<String>>()
                 })
             })
             .collect();
         let done = lanes.into_iter().map(|lane| lane.join().expect("a lane"));
         done.flatten().collect()
     });
-    println!("{count} seeds run, from {first} on");
+    println!(
+        "{} of {count} seeds run, from {first} on, in {:.0} s: {} complaints",
+        done.into_inner(),
+        begun.elapsed().as_secs_f64(),
+        complaints.len()
+    );
     assert!(complaints.is_empty(), "{complaints:#?}");
 }
 

@@ -10,6 +10,7 @@ use foredial::engine::media_worker::{MediaCommand, Source as Sound};
 use foredial::engine::resolved::{EngineConfig, Phone};
 use foredial::id::{LegId, TrunkId};
 use foredial::route::{Emergency, Match, Outward, Rewrite, Rule, Step};
+use foredial::sip::guard::AddressBlock;
 use foredial::sip::{Algorithm, Secret};
 use support::wire::{Letter, Made, Wire, sdp};
 use support::world::{SWITCH, TRUNK, config};
@@ -59,7 +60,7 @@ fn outward() -> Outward {
 
 fn plan() -> EngineConfig {
     let mut config = config();
-    config.permit = vec![caller().ip()];
+    config.permit = vec![AddressBlock::one(caller().ip())];
     let phone = |user: &str| Phone {
         user: user.to_owned(),
         secret: Secret::Password("p".to_owned()),

@@ -118,6 +118,7 @@ fn an_agent_who_left_ends_the_call_first_and_a_new_one_can_sit_down() {
             name: "Newcomer".to_owned(),
             language: "en".to_owned(),
             campaigns: vec![CampaignId::new("c")],
+            seat: Default::default(),
         };
         config.agents.insert(new.id.clone(), new);
     });

@@ -11,6 +11,7 @@ use foredial::engine::media_worker::{MediaCommand, MediaFact, Source as Sound};
 use foredial::engine::resolved::{EngineConfig, Phone};
 use foredial::id::{LegId, TrunkId};
 use foredial::route::{Emergency, Match, Outward, Rewrite, Rule, Step, Tone};
+use foredial::sip::guard::AddressBlock;
 use foredial::sip::{Algorithm, Secret};
 use foredial::trunk::Place;
 use support::wire::{Letter, Made, Wire, sdp};
@@ -57,7 +58,7 @@ fn outward(trunk: &str) -> Outward {
 
 fn with(rules: Vec<Rule>) -> EngineConfig {
     let mut config = config();
-    config.permit = vec![caller().ip()];
+    config.permit = vec![AddressBlock::one(caller().ip())];
     let phone = |user: &str| Phone {
         user: user.to_owned(),
         secret: Secret::Password("p".to_owned()),
@@ -505,7 +506,7 @@ fn a_loop_ends_with_483() {
         "9",
         vec![Step::Uri(format!("sip:{SWITCH}"))],
     )]);
-    config.permit.push(at(SWITCH).ip());
+    config.permit.push(AddressBlock::one(at(SWITCH).ip()));
     let mut wire = Wire::new(config);
     wire.invite(caller(), "9", "Max-Forwards: 12\r\n", &offer());
     wire.read(caller(), "SIP/2.0 483");

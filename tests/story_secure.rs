@@ -43,7 +43,7 @@ fn rule(prefix: &str, steps: Vec<Step>) -> Rule {
 /// 8… goes to the peer, 9… to the trunk, 101 to the phone. Keys count up from 1.
 fn with(srtp: Srtp, change: impl FnOnce(&mut Trunk)) -> EngineConfig {
     let mut config = config();
-    config.permit = vec![at(CALLER).ip()];
+    config.permit = vec![at(CALLER).ip().to_string().parse().expect("an address")];
     config.phones = vec![Phone {
         user: "101".to_owned(),
         secret: Secret::Password("p".to_owned()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use foredial::engine::resolved::Trunk;
 use foredial::id::TrunkId;
+use foredial::sip::Credentials;
 use foredial::trunk::Place;
 use support::far_end::Manner;
 use support::world::{TRUNK, World, world_of_trunks};
@@ -167,4 +168,36 @@ fn a_server_that_wakes_up_late_is_told_that_nobody_waits() {
     assert_eq!(world.far.open_at(first), 0, "the late one was ended");
     assert_eq!(world.far.open_at(SECOND.parse().expect("an address")), 1);
     assert!(world.sent("CANCEL") + world.sent("BYE") >= 1);
+}
+
+fn registering(id: &str, server: &str) -> Trunk {
+    let mut trunk = trunk(id, &[server]);
+    trunk.terms.register_s = Some(3_600);
+    trunk.credentials = Some(Credentials {
+        username: "account7".to_owned(),
+        password: "secret".to_owned(),
+        realm: None,
+    });
+    trunk
+}
+
+#[test]
+fn a_trunk_that_does_not_know_us_is_down_and_passed_over() {
+    let trunks = vec![registering("a", TRUNK), trunk("b", &[SECOND])];
+    let mut world = world_of_trunks(&[NUMBER], trunks);
+    world.far.dead.insert(TRUNK.parse().expect("an address"));
+    world.run_for(Duration::from_secs(60));
+    let shown = world.switch.trunk_snapshot();
+    assert_eq!(
+        (&shown[0]["state"], &shown[0]["registered"]),
+        (&"down".into(), &false.into())
+    );
+    assert_eq!(shown[1]["state"], "up");
+    assert!(world.sent("REGISTER") >= 2, "it is tried again");
+    world.sit_down("agent1");
+    world.next_card("agent1");
+    world.dial("agent1").expect("the gate allows it");
+    world.until("ringing", |world| world.call_state("agent1") == "ringing");
+    assert_eq!(counter(&world, 0, "invites"), 0);
+    assert_eq!(counter(&world, 1, "invites"), 1);
 }

@@ -1,11 +1,30 @@
-//! Where an agent's voice comes from: a standing seat is one long session of a browser or
-//! softphone, to which customer calls attach one after the other.
+//! Where an agent's voice comes from: a standing seat is one long session of a browser, to which
+//! calls attach one after the other; a desk phone is rung for each call.
 
 use std::time::{Duration, Instant};
 
 use crate::id::LegId;
 
-/// A standing seat. `S` names the signalling session that holds it.
+/// What a seat is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    #[default]
+    Browser,
+    /// The user of a phone that registers with us.
+    Phone(String),
+}
+
+impl Kind {
+    /// The stable name in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::Browser => "browser",
+            Kind::Phone(_) => "phone",
+        }
+    }
+}
+
+/// A seat as it is now. `S` names the signalling session that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seat<S> {
     /// Never taken, or given back.

@@ -45,6 +45,11 @@ enum Verb {
     Trunks,
     /// Which phones are registered, and where.
     Registrations,
+    /// Every phone that may register, and where it is written.
+    Phones,
+    /// Add or remove a phone, without a restart.
+    #[command(subcommand)]
+    Phone(PhoneVerb),
     /// SIP messages as a ladder, or as a file for Wireshark.
     Trace(Trace),
     /// A one-time link that signs an agent in, good for ten minutes.
@@ -59,6 +64,19 @@ enum Verb {
     Reload,
     /// No new cards and no new dials; calls go on to their end.
     Drain,
+}
+
+#[derive(Debug, Subcommand)]
+enum PhoneVerb {
+    /// Make a phone with a password that is shown once and kept nowhere.
+    Add {
+        user: String,
+        /// Ask it for MD5 alone: for an old phone that gives up when it is offered SHA-256 as well.
+        #[arg(long)]
+        md5: bool,
+    },
+    /// It may register no more, and where it can be reached is forgotten.
+    Remove { user: String },
 }
 
 impl Ctl {
@@ -92,6 +110,13 @@ impl Verb {
             Verb::Call { id } => client.get(format!("{api}/calls/{}", in_path(id))),
             Verb::Hangup { id } => client.delete(format!("{api}/calls/{}", in_path(id))),
             Verb::Trunks => client.get(format!("{api}/trunks")),
+            Verb::Phones => client.get(format!("{api}/phones")),
+            Verb::Phone(PhoneVerb::Add { user, md5 }) => client
+                .post(format!("{api}/phones"))
+                .json(&json!({ "user": user, "md5_only": md5 })),
+            Verb::Phone(PhoneVerb::Remove { user }) => {
+                client.delete(format!("{api}/phones/{}", user_in_path(user)?))
+            }
             Verb::Registrations => client.get(format!("{api}/registrations")),
             // Answered in a stream of its own.
             Verb::Trace(_) => client.get(format!("{url}/api/v1/trace")),
@@ -117,8 +142,10 @@ impl Verb {
         }
         Ok(match self {
             Verb::Agents => body["agents"].clone(),
-            Verb::Calls => body["calls"].clone(),
-            Verb::Hangup { .. } | Verb::Drain => json!({ "done": true }),
+            Verb::Calls => every_call(&body),
+            Verb::Hangup { .. } | Verb::Drain | Verb::Phone(PhoneVerb::Remove { .. }) => {
+                json!({ "done": true })
+            }
             _ => body,
         })
     }
@@ -126,6 +153,13 @@ impl Verb {
     fn for_people(&self, answer: &Value) -> String {
         match self {
             Verb::SignIn { .. } => format!("{}\n", answer["url"].as_str().unwrap_or("")),
+            Verb::Phone(PhoneVerb::Add { user, .. }) => {
+                let password = answer["password"].as_str().unwrap_or("");
+                format!(
+                    "phone {user}, password {password}\nit is shown this once and kept nowhere\n"
+                )
+            }
+            Verb::Phone(PhoneVerb::Remove { user }) => format!("phone {user} is removed\n"),
             Verb::Drain => "draining: no new cards and no new dials\n".to_owned(),
             Verb::Hangup { id } => format!("call {id} is ended\n"),
             Verb::Loglevel { .. } => {
@@ -155,6 +189,25 @@ fn reloaded(answer: &Value) -> String {
     match text.is_empty() {
         true => "nothing has changed\n".to_owned(),
         false => text,
+    }
+}
+
+/// Agents' calls, and those that go through without an agent.
+fn every_call(snapshot: &Value) -> Value {
+    let lists = [&snapshot["calls"], &snapshot["through"]["calls"]];
+    let calls = lists.into_iter().filter_map(Value::as_array).flatten();
+    calls.cloned().collect()
+}
+
+/// What the switch takes as a phone's name may stand in a path as it is.
+fn user_in_path(user: &str) -> Result<&str, Failure> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+    match !user.is_empty() && user.chars().all(plain) {
+        true => Ok(user),
+        false => Err(Failure::new(
+            format!("`{user}` is not a phone's name"),
+            "use letters, digits and - _ . + only",
+        )),
     }
 }
 

@@ -8,35 +8,36 @@ use crate::config::{Config, DigestAlgorithm, PhoneConfig};
 use crate::engine::resolved::Phone;
 use crate::engine::security;
 use crate::net::flood::Flood;
-use crate::sip::guard::{AccessList, AddressBlock, Gate, LockoutRules, Rate};
+use crate::sip::guard::{AccessList, Gate, LockoutRules, Rate};
 use crate::sip::{Algorithm, EndpointConfig, Secret};
-use crate::trunk::Place;
 use crate::trunk::fraud::{Caps, FraudRules};
 
 /// Failures of one user, from wherever they came, for each of one address.
 const USER_FAILURES: u32 = 3;
 
-/// The gate in front of the SIP sockets.
-pub(super) fn gate(config: &Config) -> Gate {
-    let servers = config.trunks.iter().flat_map(|trunk| {
-        // A name's addresses are not known yet; `allow_from` can name them.
-        let servers = trunk.servers.iter().filter_map(|place| match place {
-            Place::At(server) => Some(AddressBlock::one(server.ip())),
-            Place::Name { .. } => None,
-        });
-        let others = trunk.allow_from.iter().map(ToString::to_string);
-        servers.chain(others.filter_map(|block| block.parse().ok()))
-    });
+/// The gate in front of the SIP sockets. The engine tells it whom to trust.
+fn gate(config: &Config) -> Gate {
+    let (access, strangers, trunks) = rules(config);
+    Gate::new(access, Vec::new(), strangers, trunks)
+}
+
+/// Who may speak, and how much: for strangers, and for trunks and permitted callers.
+fn rules(config: &Config) -> (AccessList, Rate, Rate) {
     let access = AccessList {
         allow: config.sip.access.allow.clone(),
         deny: config.sip.access.deny.clone(),
     };
-    Gate::new(
+    (
         access,
-        servers.collect(),
         Rate::per_s(config.security.messages_per_s),
         Rate::per_s(config.security.trunk_messages_per_s),
     )
+}
+
+/// The file was read anew.
+pub(super) fn reload(config: &Config, flood: &Flood) {
+    let (access, strangers, trunks) = rules(config);
+    flood.set_rules(access, strangers, trunks);
 }
 
 /// The gate for the sockets, and the security log's file if there is one.
@@ -63,6 +64,7 @@ pub(super) fn endpoint(config: &Config, endpoint: EndpointConfig) -> EndpointCon
     EndpointConfig {
         realm: access.realm.clone(),
         domain: Some(access.domain.clone()).filter(|domain| !domain.is_empty()),
+        domains: access.domains.clone(),
         drop_scanners: access.drop_scanners,
         lockout,
         ..endpoint

@@ -4,7 +4,7 @@
 
 use super::certificates::Certificates;
 use super::log;
-use crate::config::{self, Config, HttpConfig, SipConfig};
+use crate::config::{self, Access, Config, HttpConfig, SecurityConfig, SipConfig};
 use crate::engine::handle::Handle;
 use crate::engine::resolved::EngineConfig;
 use crate::http::{Reloaded, Reloading, Site, Steer};
@@ -83,6 +83,10 @@ fn merged(in_force: &Config, new: &Config) -> Config {
             client_required: sip.client_required,
             ca: sip.ca,
             verify: sip.verify,
+            access: Access {
+                realm: in_force.sip.access.realm.clone(),
+                ..sip.access
+            },
             ..in_force.sip.clone()
         },
         http: HttpConfig {
@@ -95,6 +99,12 @@ fn merged(in_force: &Config, new: &Config) -> Config {
         agents: new.agents.clone(),
         campaigns: new.campaigns.clone(),
         routes: new.routes.clone(),
+        routing: new.routing.clone(),
+        fraud: new.fraud.clone(),
+        security: SecurityConfig {
+            log: in_force.security.log.clone(),
+            ..new.security.clone()
+        },
         ..in_force.clone()
     }
 }

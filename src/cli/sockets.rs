@@ -11,7 +11,7 @@ use crate::http;
 use crate::net::streams::Listening;
 use crate::net::tls::{Identity, ServerTls, Toward, Verify};
 use crate::net::udp::SipUdp;
-use crate::net::{SipSockets, SipStreams, bind, unreachable};
+use crate::net::{Home, SipSockets, SipStreams, bind, unreachable};
 use crate::sip::{Door, Transport};
 
 /// Datagrams, and facts of connections, that may wait for the loop.
@@ -20,6 +20,8 @@ const WAITING_MAX: usize = 4_096;
 /// The bound sockets, and what peers are told of each.
 pub struct SipBound {
     pub sockets: SipSockets,
+    /// Where the UDP sockets are read.
+    pub home: Home,
     pub doors: Vec<Door>,
     /// To be swapped when their files change.
     pub tls: (Option<ServerTls>, Toward),
@@ -29,7 +31,11 @@ impl SipBound {
     /// On a tokio runtime.
     pub(super) fn bind(config: &Config) -> Result<SipBound, Failure> {
         let sip = &config.sip;
+        let home = Home::new().map_err(|error| Failure::plain(format!("SIP sockets: {error}")))?;
+        let inside = home.enter();
         let (udp, datagrams) = bind_udp(sip)?;
+        let unreachable = watched(&udp);
+        drop(inside);
         let mut doors: Vec<Door> = udp
             .iter()
             .map(|socket| door(sip, Transport::Udp, socket.local_addr()))
@@ -57,7 +63,7 @@ impl SipBound {
             SipStreams::start(listening, toward.clone(), sip.stream_limits(), WAITING_MAX)
                 .map_err(|error| Failure::plain(format!("SIP connections: {error}")))?;
         let sockets = SipSockets {
-            unreachable: watched(&udp),
+            unreachable,
             udp,
             datagrams,
             streams,
@@ -65,6 +71,7 @@ impl SipBound {
         };
         Ok(SipBound {
             sockets,
+            home,
             doors,
             tls: (tls, toward),
         })

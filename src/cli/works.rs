@@ -28,7 +28,7 @@ use crate::media::music::read_wav;
 use crate::net::hep::{HepIdentity, HepSender};
 use crate::net::source::{self, Sources};
 use crate::net::udp::SipUdp;
-use crate::sip::{Credentials, Door, EndpointConfig, Flow, Transport};
+use crate::sip::{Credentials, Door, EndpointConfig, Flow, Reliability, Transport};
 use crate::trunk::Terms;
 
 /// The daemon's own way of starting.
@@ -61,6 +61,7 @@ impl Works for Daemon {
             music: music(&config)?,
             country: "CN".to_owned(),
             sip: sip.sockets,
+            home: sip.home,
             fetch_crm: crm(&config)?,
             tap: tap(&config)?,
         };
@@ -74,6 +75,7 @@ impl Works for Daemon {
         let listed = Arc::clone(&archive);
         let resolve: Resolve = Arc::new(move |config: &Config| {
             let new = resolve(config);
+            guard::reload(config, &flood);
             listed.reload(shown_by(config, &new));
             new
         });
@@ -162,6 +164,7 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
                 name: agent.name.clone(),
                 language,
                 campaigns,
+                seat: agent.seat.kind(),
             },
         )
     });
@@ -176,6 +179,10 @@ fn resolved(config: &Config, ground: &Ground) -> EngineConfig {
     });
     endpoint.digest = config.sip.digest;
     endpoint.recreate_dialogs = config.sip.recreate_dialogs;
+    endpoint.session_expires_s = config.sip.dialect.session_expires_s;
+    endpoint.min_se_s = config.sip.min_se_s;
+    endpoint.reliability = config.sip.dialect.reliability();
+    endpoint.reliable_provisionals = endpoint.reliability == Reliability::Required;
     if !endpoint.digest {
         tracing::warn!("[sip] digest = false: anyone on this machine may register and call");
     }
@@ -242,6 +249,8 @@ fn trunks(trunks: &[TrunkConfig]) -> BTreeMap<TrunkId, Trunk> {
             }),
             own_number: trunk.caller_id.clone(),
             redirects: trunk.redirects(),
+            session_expires_s: Some(trunk.dialect.session_expires_s),
+            reliability: Some(trunk.dialect.reliability()),
             allow_from: trunk.allow_from.iter().map(AddressRange::block).collect(),
             allow_refer: trunk.allow_refer,
             invite_timeout: Duration::from_secs(trunk.silence_s.into()),

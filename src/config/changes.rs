@@ -15,13 +15,16 @@ const APPLIED: [(&str, &str); 5] = [
     ("campaign", "id"),
     ("route", "name"),
 ];
-/// Keys inside them that are read at the start only.
-const AT_START_ONLY: [(&str, &str); 1] = [("campaign", "hold_music")];
-/// Keys of single tables that a running switch takes over.
-const APPLIED_KEYS: [(&str, &[&str]); 2] = [
+/// Tables of which there is one, and their keys that a running switch takes over.
+const APPLIED_KEYS: [(&str, &[&str]); 5] = [
     (
         "sip",
         &[
+            "domain",
+            "domains",
+            "allow",
+            "deny",
+            "drop_scanners",
             "certificate",
             "key",
             "client_ca",
@@ -31,7 +34,34 @@ const APPLIED_KEYS: [(&str, &[&str]); 2] = [
         ],
     ),
     ("http", &["certificate", "key"]),
+    (
+        "security",
+        &[
+            "messages_per_s",
+            "trunk_messages_per_s",
+            "failures_max",
+            "lock_s",
+            "lock_s_max",
+        ],
+    ),
+    (
+        "fraud",
+        &[
+            "calls_at_once",
+            "calls_a_minute",
+            "minutes_a_day",
+            "calls_at_once_in_all",
+            "calls_a_minute_in_all",
+            "minutes_a_day_in_all",
+            "longest_call_minutes",
+            "allowed",
+            "denied",
+        ],
+    ),
+    ("routing", &["emergency", "emergency_trunks", "permit"]),
 ];
+/// Keys inside them that are read at the start only.
+const AT_START_ONLY: [(&str, &str); 1] = [("campaign", "hold_music")];
 /// Keys that name a table of a list: an id before a name, which may be a person's.
 const NAMES: [&str; 3] = ["id", "user", "name"];
 
@@ -87,14 +117,11 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
             (Some(Value::Array(before)), None) => tables(&mut found, key, before, &[]),
             (Some(before), Some(after)) => {
                 for detail in details(before, after) {
-                    let applied = APPLIED_KEYS.iter().find(|(table, _)| table == key);
-                    let name = detail.split(' ').next().unwrap_or_default();
-                    let needs_restart = applied.is_none_or(|(_, keys)| !keys.contains(&name));
                     found.push(Change {
                         sign: Sign::Changed,
                         what: format!("[{key}]"),
+                        needs_restart: !is_applied(key, &detail),
                         detail,
-                        needs_restart,
                     });
                 }
             }
@@ -111,6 +138,14 @@ pub fn changes(old: &Config, new: &Config) -> Vec<Change> {
         }
     }
     found
+}
+
+/// Whether a running switch takes over the key this detail begins with.
+fn is_applied(table: &str, detail: &str) -> bool {
+    let key = detail.split(' ').next().unwrap_or_default();
+    APPLIED_KEYS
+        .iter()
+        .any(|(known, keys)| *known == table && keys.contains(&key))
 }
 
 struct Pages {
@@ -300,6 +335,22 @@ mod tests {
                 "~ [sip]: verify \"on\" → \"off\"",
             ]
         );
+    }
+
+    #[test]
+    fn who_may_speak_and_what_calls_may_cost_need_no_restart() {
+        let new = format!(
+            "[sip]\ndomains = [\"a.example\"]\nrealm = \"other\"\n[routing]\npermit = [\"192.0.2.0/28\"]\n\
+             [security]\nmessages_per_s = 50\nlog = \"s.log\"\n[fraud]\nallowed = [\"+86\"]\n{OLD}"
+        );
+        let told = told(OLD, &new);
+        let restart: Vec<&str> = told
+            .iter()
+            .filter(|it| it.ends_with("(restart)"))
+            .map(|it| it.split(' ').nth(2).unwrap_or_default())
+            .collect();
+        assert_eq!(restart, ["realm", "log"], "{told:?}");
+        assert_eq!(told.len(), 6, "{told:?}");
     }
 
     #[test]

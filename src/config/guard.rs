@@ -21,6 +21,9 @@ pub struct Access {
     pub realm: String,
     /// The host of phones' addresses; empty: any.
     pub domain: String,
+    /// Further ones, and `*.example.com` for all hosts below. With any of them, requests for other
+    /// names are answered 404.
+    pub domains: Vec<String>,
     #[serde(serialize_with = "as_texts")]
     pub allow: Vec<AddressBlock>,
     #[serde(serialize_with = "as_texts")]
@@ -63,6 +66,7 @@ impl Access {
         Access {
             realm: realm.unwrap_or_else(|| "foredial".to_owned()),
             domain: domain.unwrap_or_default(),
+            domains: domains(section),
             allow: blocks(section, "allow"),
             deny: blocks(section, "deny"),
             drop_scanners: section.flag("drop_scanners", true),
@@ -115,7 +119,24 @@ impl FraudConfig {
     }
 }
 
-fn blocks(section: &Section<'_>, key: &'static str) -> Vec<AddressBlock> {
+fn domains(section: &Section<'_>) -> Vec<String> {
+    let one = |text: &str| {
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        match !name.is_empty() && host(name).is_ok() {
+            true => Ok(text.to_ascii_lowercase()),
+            false => Err(Wrong(
+                format!("`{text}` is not a host name"),
+                "write \"pbx.example.com\", or \"*.example.com\" for all hosts below".to_owned(),
+            )),
+        }
+    };
+    let found = section.texts("domains").unwrap_or_default().into_iter();
+    found
+        .filter_map(|found| section.check(found.span, one(&found.value)))
+        .collect()
+}
+
+pub(super) fn blocks(section: &Section<'_>, key: &'static str) -> Vec<AddressBlock> {
     let block = |text: &str| {
         text.parse().map_err(|_| {
             Wrong(
@@ -171,6 +192,9 @@ fn host(text: &str) -> Result<String, Wrong> {
     ))
 }
 
-fn as_texts<S: Serializer>(blocks: &[AddressBlock], serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_texts<S: Serializer>(
+    blocks: &[AddressBlock],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(blocks.iter().map(ToString::to_string))
 }

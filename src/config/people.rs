@@ -2,6 +2,7 @@
 
 use super::written::{Found, Section, Wrong, did_you_mean};
 use super::{CampaignConfig, Secret, SrtpConfig, unique};
+use crate::agent::seat::Kind;
 use serde::Serialize;
 
 /// Phones that one `users` may name.
@@ -18,6 +19,55 @@ pub struct AgentConfig {
     pub password_hash: Option<Secret>,
     /// Ids of campaigns. Empty: all.
     pub campaigns: Vec<String>,
+    pub seat: SeatConfig,
+}
+
+/// Where the agent's voice comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SeatConfig {
+    Browser,
+    /// The user of a `[[phone]]`.
+    Phone(String),
+}
+
+impl SeatConfig {
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            SeatConfig::Browser => Kind::Browser,
+            SeatConfig::Phone(user) => Kind::Phone(user.clone()),
+        }
+    }
+
+    fn parse(text: &str, phones: &[PhoneConfig]) -> Result<SeatConfig, Wrong> {
+        if text == "browser" {
+            return Ok(SeatConfig::Browser);
+        }
+        let Some(user) = text.strip_prefix("phone:") else {
+            return Err(Wrong(
+                format!("`{text}` is no seat"),
+                "choose \"browser\", or the desk phone as \"phone:201\"".to_owned(),
+            ));
+        };
+        if phones.iter().any(|phone| phone.user == user) {
+            return Ok(SeatConfig::Phone(user.to_owned()));
+        }
+        let known = phones.iter().map(|phone| phone.user.as_str());
+        let remedy = did_you_mean(user, known);
+        Err(Wrong(
+            format!("there is no phone `{user}`"),
+            remedy.unwrap_or_else(|| "add it as a [[phone]]".to_owned()),
+        ))
+    }
+}
+
+impl Serialize for SeatConfig {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            SeatConfig::Browser => to.serialize_str("browser"),
+            SeatConfig::Phone(user) => to.serialize_str(&format!("phone:{user}")),
+        }
+    }
 }
 
 /// The pages' languages.
@@ -65,11 +115,15 @@ impl Language {
     }
 }
 
-pub(super) fn read_agents(root: &Section<'_>, campaigns: &[CampaignConfig]) -> Vec<AgentConfig> {
+pub(super) fn read_agents(
+    root: &Section<'_>,
+    campaigns: &[CampaignConfig],
+    phones: &[PhoneConfig],
+) -> Vec<AgentConfig> {
     let mut ids = Vec::new();
     root.sections("agent")
         .into_iter()
-        .map(|section| AgentConfig::read(section, &mut ids, campaigns))
+        .map(|section| AgentConfig::read(section, &mut ids, campaigns, phones))
         .collect()
 }
 
@@ -178,6 +232,7 @@ impl AgentConfig {
         section: Section<'_>,
         ids: &mut Vec<String>,
         campaigns: &[CampaignConfig],
+        phones: &[PhoneConfig],
     ) -> AgentConfig {
         let id = section.required(
             "id",
@@ -229,8 +284,10 @@ impl AgentConfig {
                 remedy,
             );
         }
+        let seat = section.parsed("seat", |text| SeatConfig::parse(text, phones));
         section.done();
         AgentConfig {
+            seat: seat.unwrap_or(SeatConfig::Browser),
             name: name.unwrap_or_else(|| id.value.clone()),
             id: id.value,
             language,

@@ -7,14 +7,14 @@ mod check;
 mod tests;
 
 use super::campaign::{as_days, as_hours, days, minute_of_day, plain};
-use super::network::address;
+use super::guard::{as_texts, blocks};
 use super::written::{Found, Section, Wrong};
 use super::{TrunkConfig, unique};
 use crate::dialer::hours::zone;
-use crate::route::{Emergency, Match, Outward, Plan, Rewrite, Rule, Step, Window};
+use crate::route::{Emergency, Match, Outward, Plan, Rewrite, Rule, Step, Waiting, Window};
+use crate::sip::guard::AddressBlock;
 use regex::Regex;
 use serde::Serialize;
-use std::net::IpAddr;
 
 pub use action::RouteAction;
 pub(super) use check::Names;
@@ -23,6 +23,13 @@ pub(super) use check::Names;
 const RING_S: u32 = 30;
 const RING_S_MAX: u32 = 600;
 const STRIP_MAX: u32 = 32;
+/// How long a caller waits for an agent, and at most: a call that is not answered ends after ten
+/// minutes whatever is said here.
+const QUEUE_S: u32 = 120;
+const QUEUE_S_MAX: u32 = 3_600;
+/// How many callers wait for one campaign.
+const QUEUE_CALLERS: u32 = 20;
+const QUEUE_CALLERS_MAX: u32 = 1_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RoutingConfig {
@@ -31,7 +38,8 @@ pub struct RoutingConfig {
     /// Empty: every trunk, in the order of the file.
     pub emergency_trunks: Vec<String>,
     /// Addresses whose calls are taken without a password.
-    pub permit: Vec<IpAddr>,
+    #[serde(serialize_with = "as_texts")]
+    pub permit: Vec<AddressBlock>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,6 +66,9 @@ pub struct RouteConfig {
     /// Empty: each trunk's own.
     pub caller_id: String,
     pub ring_s: u32,
+    pub queue_s: u32,
+    pub queue_max: u32,
+    pub answer: bool,
     pub record: bool,
 }
 
@@ -85,11 +96,7 @@ impl RoutingConfig {
         trunks
             .iter()
             .for_each(|found| names.trunk(section.sheet, found));
-        let permit = section.texts("permit").unwrap_or_default();
-        let permit = permit
-            .into_iter()
-            .filter_map(|found| section.check(found.span, address(&found.value)))
-            .collect();
+        let permit = blocks(&section, "permit");
         section.done();
         RoutingConfig {
             emergency,
@@ -133,6 +140,9 @@ impl RouteConfig {
             section.check(found.span.clone(), super::trunk::e164(&found.value));
         }
         let ring_s = section.count("ring_s", RING_S, 1..=RING_S_MAX);
+        let queue_s = section.count("queue_s", QUEUE_S, 0..=QUEUE_S_MAX);
+        let queue_max = section.count("queue_max", QUEUE_CALLERS, 0..=QUEUE_CALLERS_MAX);
+        let answer = section.flag("answer", false);
         let record = section.flag("record", false);
         section.done();
         RouteConfig {
@@ -149,6 +159,9 @@ impl RouteConfig {
             then,
             caller_id: caller_id.map_or_else(String::new, |found| found.value),
             ring_s,
+            queue_s,
+            queue_max,
+            answer,
             record,
         }
     }
@@ -168,10 +181,17 @@ impl RouteConfig {
             true => trunk.caller_id.clone(),
             false => self.caller_id.clone(),
         };
+        let waiting = Waiting {
+            wait_ms: u64::from(self.queue_s) * 1_000,
+            callers_max: self.queue_max,
+            answer: self.answer,
+        };
         let first = self.action.iter().map(RouteAction::words);
         let steps = first
             .chain(self.then.iter().map(|text| action::words(text)))
-            .filter_map(|(kind, values)| action::step(kind, &values, &outward(trunks, &shown)));
+            .filter_map(|(kind, values)| {
+                action::step(kind, &values, waiting, &outward(trunks, &shown))
+            });
         let window = self.window.as_ref().and_then(|window| {
             Some(Window {
                 from_min: window.hours_min.0,

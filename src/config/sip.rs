@@ -1,5 +1,6 @@
 //! `[sip]`: where we listen for SIP and by which names, and how TLS peers prove who they are.
 
+use super::dialect::Dialect;
 use super::guard::Access;
 use super::network::{address, address_and_port};
 use super::written::{Found, Section, Wrong};
@@ -48,6 +49,10 @@ pub struct SipConfig {
     /// Whether an INVITE inside a dialog we do not know makes it anew (RFC 3261 12.2.2) instead of
     /// being answered 481.
     pub recreate_dialogs: bool,
+    #[serde(flatten)]
+    pub dialect: Dialect,
+    /// The shortest session timer we agree to.
+    pub min_se_s: u32,
     #[serde(flatten)]
     pub access: Access,
 }
@@ -116,6 +121,8 @@ impl SipConfig {
             );
         }
         let recreate_dialogs = section.flag("recreate_dialogs", false);
+        let dialect = Dialect::read(&section, Dialect::default());
+        let min_se_s = Dialect::min_se_s(&section);
         let access = Access::read(&section);
         section.done();
         let path = |found: Found<PathBuf>| found.value;
@@ -134,6 +141,8 @@ impl SipConfig {
             connections_per_address,
             digest,
             recreate_dialogs,
+            dialect,
+            min_se_s,
             access,
         }
     }

@@ -530,3 +530,21 @@ fn a_phone_may_be_known_by_its_ha1_alone() {
     assert_eq!(phone.algorithms, [DigestAlgorithm::Md5]);
     assert!(!show(&config).unwrap().contains(&hash));
 }
+
+#[test]
+fn an_agents_seat_is_the_page_or_a_phone_that_is_there() {
+    let phone = "[[phone]]\nuser = \"201\"\npassword = \"p\"\n";
+    let config = good(&format!(
+        "{phone}[[agent]]\nid = \"a\"\nseat = \"phone:201\"\n[[agent]]\nid = \"b\"\n"
+    ));
+    assert_eq!(config.agents[0].seat, SeatConfig::Phone("201".to_owned()));
+    assert_eq!(config.agents[1].seat, SeatConfig::Browser);
+    assert!(show(&config).unwrap().contains("seat = \"phone:201\""));
+    let errors = wrong(&format!(
+        "{phone}[[agent]]\nid = \"a\"\nseat = \"phone:2010\"\n[[agent]]\nid = \"b\"\nseat = \"sofa\"\n"
+    ));
+    let text = errors.join("\n");
+    assert!(text.contains("there is no phone `2010`"), "{text}");
+    assert!(text.contains("did you mean `201`?"), "{text}");
+    assert!(text.contains("`sofa` is no seat"), "{text}");
+}

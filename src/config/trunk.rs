@@ -1,5 +1,6 @@
 //! `[[trunk]]`: a carrier we send calls to, and how it wants numbers written.
 
+use super::dialect::Dialect;
 use super::network::address_and_port;
 use super::written::{Found, Section, Wrong};
 use super::{Secret, Secure, SipConfig, unique};
@@ -59,6 +60,8 @@ pub struct TrunkConfig {
     pub silence_s: u32,
     /// Whether its 3xx are followed, to its own servers and to numbers the caller may call by it.
     pub redirects: RedirectsConfig,
+    #[serde(flatten)]
+    pub dialect: Dialect,
     /// In order of preference.
     pub codecs: Vec<CodecConfig>,
     /// Whether it may have calls transferred by REFER.
@@ -143,6 +146,7 @@ pub(super) fn read_all(root: &Section<'_>, sip: &SipConfig) -> Vec<TrunkConfig> 
 
 impl TrunkConfig {
     fn read(section: Section<'_>, names: &mut Vec<String>, sip: &SipConfig) -> TrunkConfig {
+        let usual = sip.dialect;
         let name = section.required("name", "name the trunk: name = \"carrier-a\"");
         unique(section.sheet, names, &name, "a trunk");
         let servers = servers(&section);
@@ -199,6 +203,7 @@ impl TrunkConfig {
         let silence_s = section.count("silence_s", 4, 1..=SILENCE_S_MAX);
         let failover_on = failover_on(&section);
         let redirects = section.parsed("redirects", redirects);
+        let dialect = Dialect::read(&section, usual);
         let codecs = codecs(&section);
         let allow_refer = section.flag("allow_refer", false);
         let allow_from = section.texts("allow_from").unwrap_or_default();
@@ -228,6 +233,7 @@ impl TrunkConfig {
             failover_on,
             silence_s,
             redirects: redirects.unwrap_or(RedirectsConfig::Refuse),
+            dialect,
             codecs,
             allow_refer,
             allow_from,

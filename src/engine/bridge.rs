@@ -77,6 +77,10 @@ impl Switch {
                     to: Source::Ringback,
                 });
             }
+            Phase::Offered => self.media(MediaCommand::Listen {
+                leg: seat,
+                to: Source::Silence,
+            }),
             Phase::Ended { .. } => {}
         }
     }

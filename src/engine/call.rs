@@ -56,7 +56,6 @@ pub(super) struct Call {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     Out,
-    #[allow(dead_code)] // Made by a call that comes in.
     In,
 }
 
@@ -78,6 +77,8 @@ pub(super) enum Phase {
         plan: Box<InvitePlan>,
         failed: Box<Ending>,
     },
+    /// Her seat rings; until she answers, the caller is a call through us.
+    Offered,
     /// The customer is on the line.
     Answered {
         session: SessionId,
@@ -110,7 +111,10 @@ impl Call {
     pub fn session(&self) -> Option<SessionId> {
         match self.phase {
             Phase::Inviting { session, .. } | Phase::Answered { session } => Some(session),
-            Phase::Committing { .. } | Phase::FailingOver { .. } | Phase::Ended { .. } => None,
+            Phase::Committing { .. }
+            | Phase::FailingOver { .. }
+            | Phase::Offered
+            | Phase::Ended { .. } => None,
         }
     }
 
@@ -133,6 +137,14 @@ impl Call {
             mute_ms: self.progress.mute_ms(),
             early_media: self.progress.early_media,
         }
+    }
+
+    /// The customer's side wants to hear nothing of us for now (RFC 3264 §8.4, in either dialect).
+    /// Our own hold plays music and changes no direction.
+    fn is_held_by_far_end(&self) -> bool {
+        let agreed = self.sdp.agreed();
+        let refused = agreed.is_some_and(|agreed| !agreed.direction.send());
+        refused && self.is_answered() && !self.is_ended()
     }
 
     /// As a page shows it.
@@ -162,6 +174,7 @@ impl Call {
             "ended_ms": ms(self.handed_over.or(progress.ended_at())),
             "muted": progress.is_muted(),
             "held": progress.is_held(),
+            "held_by_far_end": self.is_held_by_far_end(),
             "volume_db": self.volume_db,
             "recording": self.is_recording() && !self.is_ended() && !self.is_handed_over(),
             "recording_failed": self.recording == Recording::Failed,

@@ -33,6 +33,8 @@ pub struct Card {
     pub again_at: Option<Instant>,
     /// The attempt under this card when the switch started: its call is not here any more.
     pub before_restart: Option<AttemptView>,
+    /// They called us.
+    is_incoming: bool,
     script: String,
     crm: Crm,
 }
@@ -55,6 +57,10 @@ impl Card {
             suggested: reservation.suggested,
             leaving: false,
             again_at: None,
+            is_incoming: reservation
+                .attempt
+                .as_ref()
+                .is_some_and(|it| it.is_incoming),
             before_restart: reservation.attempt,
             script: script(&campaign, &lead),
             crm: if wants_crm { Crm::Loading } else { Crm::None },
@@ -103,7 +109,7 @@ impl Card {
             "language": self.lead.language,
             "phones": self.phones(now.utc),
             "fields": self.fields(),
-            "history": self.lead.history.iter().map(past_attempt).collect::<Vec<_>>(),
+            "history": self.past().map(past_attempt).collect::<Vec<_>>(),
             "crm": self.crm_picture(),
             "script": { "title": self.title(language), "text": self.script },
             "deadline_ms": self.life.deadline.0,
@@ -114,6 +120,12 @@ impl Card {
             "dispositions": self.dispositions(),
             "why": text(&self.why()),
         })
+    }
+
+    /// A call that is still on, such as the one that rings, is no history yet.
+    fn past(&self) -> impl Iterator<Item = &AttemptView> {
+        let over = |attempt: &&AttemptView| attempt.result.is_some();
+        self.lead.history.iter().filter(over)
     }
 
     fn title(&self, language: &str) -> &str {
@@ -204,6 +216,9 @@ impl Card {
     /// Why this lead, now: the class it was chosen from.
     fn why(&self) -> Text {
         let list = &self.lead.list;
+        if self.is_incoming {
+            return Text::new("Calls you now", "客户来电");
+        }
         match &self.lead.prior {
             Some(LeadState::Waiting {
                 kind: WaitKind::Retry,
@@ -230,6 +245,7 @@ pub(super) fn ended_call(attempt: &AttemptView) -> Value {
     json!({
         "id": attempt.attempt.to_string(),
         "phone": attempt.phone.0,
+        "direction": if attempt.is_incoming { "in" } else { "out" },
         "state": "ended",
         "started_ms": attempt.created_at.0,
         "ringing_ms": attempt.alerting_at.map(|at| at.0),
@@ -237,6 +253,7 @@ pub(super) fn ended_call(attempt: &AttemptView) -> Value {
         "ended_ms": attempt.ended_at.map(|at| at.0),
         "muted": false,
         "held": false,
+        "held_by_far_end": false,
         "volume_db": 0,
         "recording": false,
         "recording_ready": matches!(attempt.recording, RecordingState::Done { .. }),
@@ -252,6 +269,7 @@ fn past_attempt(attempt: &AttemptView) -> Value {
     };
     json!({
         "at_ms": attempt.created_at.0,
+        "direction": if attempt.is_incoming { "in" } else { "out" },
         "result": attempt.result.map(|result| result.name()),
         "disposition": attempt.disposition,
         "agent": attempt.agent.as_str(),
@@ -303,6 +321,7 @@ fn spoken_date(value: &str, language: &str) -> String {
 /// A number for people to read.
 pub fn shown_number(e164: &str, masked: bool) -> String {
     match masked {
+        _ if !e164.starts_with('+') => e164.to_owned(),
         true => mask(e164),
         false => spaced(e164).unwrap_or_else(|| e164.to_owned()),
     }

@@ -8,7 +8,6 @@ use super::switch::{ReplyId, Switch};
 use super::writes::{AfterCard, Write};
 use crate::agent::state::{Reason, State};
 use crate::call::transfer::Transfer;
-use crate::dialer::reservation::ReleaseReason;
 use crate::id::{AgentId, FenceToken, PhoneId};
 use crate::now::Now;
 use crate::store;
@@ -67,13 +66,12 @@ impl Switch {
                 };
                 return self.leave_card(agent, token, command, AfterCard::Next, reply);
             }
-            AgentCommand::Cancel { token, key: _ } => {
+            AgentCommand::Cancel { token, key } => {
                 let token = FenceToken(token);
-                let why = ReleaseReason::Cancel;
-                let command = store::Command::Release {
+                let command = store::Command::Cancel {
                     token,
                     agent: agent.clone(),
-                    why,
+                    key: key.to_string(),
                 };
                 let after = AfterCard::NotReady(Reason::CANCELLED);
                 return self.leave_card(agent, token, command, after, reply);
@@ -90,6 +88,8 @@ impl Switch {
             AgentCommand::Extend { token } => {
                 return self.extend(agent, FenceToken(token), reply);
             }
+            AgentCommand::Answer => self.answer(now, agent),
+            AgentCommand::Decline => self.decline(now, agent),
             AgentCommand::HangUp => self.agent_hangs_up(now, agent),
             AgentCommand::Mute { on } => self.mute(now, agent, on),
             AgentCommand::Hold { on } => self.hold(now, agent, on),
@@ -124,6 +124,8 @@ impl Switch {
 
     /// Asks the store for a card when the agent is READY and has none.
     pub(super) fn ask_for_card(&mut self, now: Now, agent: &AgentId) {
+        // Whoever waits for her already comes first.
+        self.offer(now);
         let draining = self.draining;
         let Some(desk) = self.desks.get(agent) else {
             return;

@@ -42,6 +42,9 @@ impl Switch {
                 self.customer_failed(now, id, session, failure, &phrase, &reason);
             }
             SipEvent::Reoffer { session, body } => self.customer_reoffered(now, id, session, body),
+            SipEvent::Confirmed {
+                body: Some(body), ..
+            } => self.customer_confirmed(id, &body),
             SipEvent::Ended {
                 session,
                 by,
@@ -208,7 +211,7 @@ impl Switch {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
-        let leg = call.leg;
+        let (leg, agent) = (call.leg, call.agent.clone());
         let Some(body) = body else {
             // Offerless: ours is the offer; its answer comes in the ACK.
             let offer = call.sdp.offer(Direction::SendRecv);
@@ -220,6 +223,8 @@ impl Switch {
         match answer {
             Some((answer, agreed)) => {
                 self.aim(leg, &agreed);
+                // It may be a hold, or the end of one.
+                self.desk(&agent);
                 self.sip
                     .answer_reoffer(now, session, Some(sdp_body(answer)));
             }
@@ -239,6 +244,18 @@ impl Switch {
         match refusal {
             Some(refusal) if refusal.is_for_srtp() => format!("the answer: {refusal}"),
             _ => "no usable codec in the answer".to_owned(),
+        }
+    }
+
+    /// The ACK brought the answer to an offer of ours.
+    fn customer_confirmed(&mut self, id: CallId, body: &Body) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let (leg, agent) = (call.leg, call.agent.clone());
+        if let Some(agreed) = agree(&mut call.sdp, body) {
+            self.aim(leg, &agreed);
+            self.desk(&agent);
         }
     }
 
@@ -262,6 +279,9 @@ impl Switch {
 
     /// Neither RTP nor RTCP for the media time-out: nobody is there.
     pub(super) fn leg_stalled(&mut self, now: Now, leg: LegId, silent_ms: u64) {
+        if self.phone_leg_lost(now, leg) {
+            return;
+        }
         if self.third_is_talking(leg) {
             self.third_media_gone(now, leg, "no media");
         }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::card::Card;
 use super::handle::DeskUpdate;
+use super::inbound::ringing::Rung;
 use super::resolved::{AgentProfile, Text};
 use super::switch::{Output, Switch};
 use super::writes::Write;
@@ -32,6 +33,8 @@ pub(super) struct Desk {
     pub call: Option<CallId>,
     pub ask: Ask,
     pub waiting: Option<Waiting>,
+    /// Somebody wants her: her seat rings.
+    pub rung: Option<Rung>,
     changed: bool,
     seq: u64,
     /// The state last told to the store.
@@ -69,6 +72,7 @@ impl Desk {
             call: None,
             ask: Ask::Idle,
             waiting: None,
+            rung: None,
             changed: true,
             seq: 0,
             told: State::LoggedOut,
@@ -142,6 +146,14 @@ impl Switch {
         before.map_or(Value::Null, super::card::ended_call)
     }
 
+    /// A desk phone between two calls is there or not.
+    fn seat_status(&self, agent: &AgentId, desk: &Desk) -> &'static str {
+        match desk.seat {
+            Seat::Absent if self.seat_phone(agent).is_some() && self.is_seated(agent) => "idle",
+            _ => desk.seat.name(),
+        }
+    }
+
     fn picture(&self, agent: &AgentId, now: Now) -> Value {
         let Some(desk) = self.desks.get(agent) else {
             return Value::Null;
@@ -154,10 +166,11 @@ impl Switch {
             },
             "now_ms": now.utc.0,
             "state": state(&desk.agent),
-            "seat": { "kind": "browser", "status": desk.seat.name() },
+            "seat": { "kind": desk.profile.seat.name(), "status": self.seat_status(agent, desk) },
             "waiting": desk.waiting.as_ref().map(waiting),
             "card": desk.card.as_ref().map(|card| card.picture(&desk.agent, &desk.profile.language, now)),
             "call": self.call_picture(desk),
+            "targets": self.targets(agent),
             "draining": self.draining,
         })
     }

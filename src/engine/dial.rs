@@ -45,10 +45,14 @@ impl Switch {
         {
             return self.reply(reply, Ok(()));
         }
-        let (campaign, phone) = match self.dialable(agent, token, phone) {
+        let wanted = phone;
+        let (campaign, phone) = match self.dialable(agent, token, wanted) {
             Ok(found) => found,
             Err(problem) => return self.refuse_dial(agent, token, key, problem, reply),
         };
+        if self.summons_first(now, agent, token, &key, wanted, reply) {
+            return;
+        }
         let mut ways = self.open_ways(now, &campaign.rules.routes, false);
         let Some(way) = self.next_way(now, &mut ways, None) else {
             return self.reply(reply, Err(no_trunk(&campaign, &ways)));
@@ -149,7 +153,7 @@ impl Switch {
                 "No new dials.",
             ));
         }
-        if desk.seat.live_leg().is_none() {
+        if self.seat_phone(agent).is_none() && desk.seat.live_leg().is_none() {
             return Err(Problem::new(
                 409,
                 "seat_absent",

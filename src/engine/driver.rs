@@ -19,7 +19,7 @@ use crate::net::dns::Dns;
 use crate::net::streams::StreamCounts;
 use crate::net::udp::{Datagram, SipUdp};
 use crate::net::unreachable::Unreachable;
-use crate::net::{SipSockets, StreamFact, WEBSOCKETS_FIRST};
+use crate::net::{Home, SipSockets, StreamFact, WEBSOCKETS_FIRST};
 use crate::now::{Now, UtcMs};
 use crate::sip::guard::Load;
 use crate::sip::{Flow, Transport};
@@ -35,8 +35,8 @@ pub const UDP_FLOW: u64 = 0;
 /// How long the far ends have to answer when the process stops.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 const STOP_LOOK: Duration = Duration::from_millis(50);
-/// Inputs handled before timers get their turn.
-const BATCH_MAX: usize = 256;
+/// Inputs handled before timers and the sockets get their turn.
+const BATCH_MAX: usize = 64;
 
 /// What the CRM is to be asked for a card. The answer comes back through [`Handle::crm`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,17 +78,14 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the loop on a thread of its own.
-    pub fn start(parts: Parts) -> std::io::Result<Engine> {
+    /// Starts the loop on a thread of its own, beside what reads the sockets of `home`.
+    pub fn start(home: Home, parts: Parts) -> std::io::Result<Engine> {
         let (handle, inbox) = Handle::new(REQUESTS_MAX);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let own = handle.clone();
         let thread = std::thread::Builder::new()
             .name("switch".to_owned())
             .spawn(move || {
-                runtime.block_on(Driver::new(parts, own).run(inbox));
+                home.run(Driver::new(parts, own).run(inbox));
             })?;
         Ok(Engine { handle, thread })
     }
@@ -117,11 +114,15 @@ struct Driver {
     parts: Parts,
     own: Handle,
     replies: HashMap<ReplyId, (AgentId, oneshot::Sender<CommandResult>)>,
+    /// Those who wait for a phone's change.
+    phone_replies: HashMap<ReplyId, oneshot::Sender<Result<(), Problem>>>,
     next_reply: u64,
     desks: HashMap<AgentId, watch::Sender<Arc<DeskUpdate>>>,
     flows: HashMap<u64, SocketFlow>,
     next_flow: u64,
     streams: Streams,
+    /// Media workers that were left commands.
+    to_ring: Vec<bool>,
 }
 
 type CommandResult = Result<Arc<DeskUpdate>, Problem>;
@@ -144,9 +145,11 @@ enum Wake {
 impl Driver {
     fn new(parts: Parts, own: Handle) -> Driver {
         Driver {
+            to_ring: vec![false; parts.workers.len()],
             parts,
             own,
             replies: HashMap::new(),
+            phone_replies: HashMap::new(),
             next_reply: 1,
             desks: HashMap::new(),
             flows: HashMap::new(),
@@ -168,12 +171,14 @@ impl Driver {
             if let Some(stopped) = self.take(now, wake) {
                 return self.stop(now, stopped, &mut inbox).await;
             }
-            for _ in 0..BATCH_MAX {
-                let Some(wake) = self.ready(&mut inbox) else {
-                    break;
-                };
+            let mut handled = 1;
+            while let Some(wake) = self.ready(&mut inbox) {
                 if let Some(stopped) = self.take(now, wake) {
                     return self.stop(now, stopped, &mut inbox).await;
+                }
+                handled += 1;
+                if handled == BATCH_MAX {
+                    break;
                 }
             }
             let due = self
@@ -184,6 +189,10 @@ impl Driver {
             if due {
                 self.parts.switch.handle_timeout(now);
                 self.carry_out(now);
+            }
+            if handled == BATCH_MAX {
+                // The sockets are read on this thread too.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -240,7 +249,7 @@ impl Driver {
         match wake {
             Wake::Store(id, fact) => self.parts.switch.handle(now, Input::Store { id, fact }),
             Wake::Media(fact) => self.parts.switch.handle(now, Input::Media(fact)),
-            Wake::Datagram(datagram) => self.take_datagram(now, &datagram),
+            Wake::Datagram(datagram) => self.take_datagram(now, datagram),
             Wake::Stream(fact) => self.take_stream(now, fact),
             Wake::Unreachable(Unreachable { socket, remote }) => {
                 let failed = Input::SipSendFailed {
@@ -258,11 +267,12 @@ impl Driver {
         None
     }
 
-    fn take_datagram(&mut self, now: Now, datagram: &Datagram) {
+    fn take_datagram(&mut self, now: Now, datagram: Datagram) {
         let Some(socket) = self.parts.sip.udp(datagram.socket) else {
             return;
         };
-        let (bound, bytes) = (socket.local_addr(), datagram.bytes.to_vec());
+        // Nobody else holds the bytes, so none is copied.
+        let (bound, bytes) = (socket.local_addr(), Vec::from(datagram.bytes));
         let flow = self
             .parts
             .ways
@@ -386,6 +396,15 @@ impl Driver {
             Request::Registrations { reply } => {
                 let _ = reply.send(switch.registrations(now));
             }
+            Request::Phones { reply } => {
+                let _ = reply.send(switch.phones(now));
+            }
+            Request::Phone { change, reply } => {
+                let id = ReplyId(self.next_reply);
+                self.next_reply += 1;
+                self.phone_replies.insert(id, reply);
+                switch.handle(now, Input::Phone { change, reply: id });
+            }
             Request::Reload { config, reply } => {
                 switch.handle(now, Input::Reload(config));
                 let _ = reply.send(switch.leaving().cloned().collect());
@@ -478,6 +497,7 @@ impl Driver {
                 }
             }
         }
+        self.ring();
     }
 
     /// Asks DNS beside the loop.
@@ -540,19 +560,32 @@ impl Driver {
         }
     }
 
+    /// A leg is closed by the worker's next tick: it has one as long as it has a leg.
     fn send_media(&mut self, command: MediaCommand) {
-        let workers = self.parts.workers.len() as u64;
+        let waits = matches!(command, MediaCommand::CloseLeg { .. });
+        let workers = self.parts.workers.len();
         match leg_of(&command) {
             Some(LegId(leg)) => {
                 // Leg ids carry their worker, see `Switch::new_leg`.
-                let worker = usize::try_from(leg % workers).unwrap_or(0);
-                self.parts.workers[worker].send(command);
+                let worker = usize::try_from(leg % workers as u64).unwrap_or(0);
+                self.parts.workers[worker].leave(command);
+                self.to_ring[worker] |= !waits;
             }
-            None => self
-                .parts
-                .workers
-                .iter()
-                .for_each(|worker| worker.send(command.clone())),
+            None => {
+                for (worker, ring) in self.parts.workers.iter().zip(&mut self.to_ring) {
+                    worker.leave(command.clone());
+                    *ring = true;
+                }
+            }
+        }
+    }
+
+    /// Once a turn, however many commands it had.
+    fn ring(&mut self) {
+        for (worker, ring) in self.parts.workers.iter().zip(&mut self.to_ring) {
+            if std::mem::take(ring) {
+                worker.ring();
+            }
         }
     }
 
@@ -569,6 +602,10 @@ impl Driver {
     }
 
     fn answer(&mut self, reply: ReplyId, result: Result<(), Problem>) {
+        if let Some(sender) = self.phone_replies.remove(&reply) {
+            let _ = sender.send(result);
+            return;
+        }
         let Some((agent, sender)) = self.replies.remove(&reply) else {
             return;
         };

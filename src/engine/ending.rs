@@ -46,6 +46,7 @@ impl Switch {
             Phase::Answered { .. } => {
                 self.hang_up_customer(now, id, CallResult::Connected, "", store::EndedBy::Agent);
             }
+            Phase::Offered => return self.decline(now, agent),
             Phase::Ended { .. } => return Err(no_call()),
         }
         Ok(())
@@ -94,6 +95,10 @@ impl Switch {
         };
         if call.is_ended() {
             return;
+        }
+        if matches!(call.phase, Phase::Offered) {
+            let agent = call.agent.clone();
+            return self.ring_over(now, &agent, store::RingEnd::Withdrawn);
         }
         self.third_dismissed(now, id);
         let Some(call) = self.calls.get_mut(&id) else {

@@ -27,7 +27,7 @@ impl Switch {
 
     /// Whether this call is up.
     pub fn has_call(&self, call: CallId) -> bool {
-        self.calls.get(&call).is_some_and(|call| !call.is_ended())
+        self.calls.get(&call).is_some_and(|call| !call.is_ended()) || self.through.has(call)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every function may be called from any task. None of them blocks the loop: it answers through
 //! oneshots and watches. When the loop is gone, commands answer 503 and streams end.
 
+use super::kept_phones::PhoneChange;
 use super::resolved::EngineConfig;
 use super::tap::Listening;
 use crate::id::{AgentId, CallId, TrunkId};
@@ -53,6 +54,10 @@ pub enum AgentCommand {
     Extend {
         token: u64,
     },
+    /// Takes the caller who rings.
+    Answer,
+    /// Will not take the caller who rings; she is NOT_READY then.
+    Decline,
     HangUp,
     Mute {
         on: bool,
@@ -157,6 +162,13 @@ pub enum Input {
     },
     Registrations {
         reply: oneshot::Sender<EngineSnapshot>,
+    },
+    Phones {
+        reply: oneshot::Sender<EngineSnapshot>,
+    },
+    Phone {
+        change: PhoneChange,
+        reply: oneshot::Sender<Result<(), Problem>>,
     },
     Reload {
         config: Box<EngineConfig>,
@@ -312,6 +324,27 @@ impl Handle {
             Ok(()) => answer.await.unwrap_or(EngineSnapshot::Null),
             Err(_) => EngineSnapshot::Null,
         }
+    }
+
+    /// Every phone that may register. `null` when the loop is gone.
+    pub async fn phones(&self) -> EngineSnapshot {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.inputs.send(Input::Phones { reply }).await;
+        match asked {
+            Ok(()) => answer.await.unwrap_or(EngineSnapshot::Null),
+            Err(_) => EngineSnapshot::Null,
+        }
+    }
+
+    /// Adds or removes a phone that is kept in the store; done when it is on disk.
+    ///
+    /// # Errors
+    /// `phone_in_file`, `phone_exists`, `no_phone`, `phones_full`: nothing was changed.
+    pub async fn change_phone(&self, change: PhoneChange) -> Result<(), Problem> {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.inputs.send(Input::Phone { change, reply }).await;
+        asked.map_err(|_| Problem::stopped())?;
+        answer.await.unwrap_or_else(|_| Err(Problem::stopped()))
     }
 
     /// Takes over trunks, phones, agents and campaigns. Answers with the agents who are

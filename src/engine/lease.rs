@@ -37,6 +37,13 @@ impl Switch {
         let Some(desk) = self.desk(agent) else { return };
         desk.ask = Ask::Idle;
         desk.waiting = None;
+        if desk.rung.is_some() {
+            // A caller came first; the store has taken this card back, or does now.
+            let (token, agent) = (reservation.token, agent.clone());
+            let why = ReleaseReason::Cancel;
+            let command = store::Command::Release { token, agent, why };
+            return self.write(Write::Step, command);
+        }
         let Some(campaign) = campaign else { return };
         let (deadline, left) = (reservation.life.deadline, reservation.extensions_left);
         let card = Card::new(reservation, campaign);

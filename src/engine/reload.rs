@@ -1,4 +1,5 @@
-//! A new configuration while calls are up. Trunks, phones, agents, campaigns and routes are taken over;
+//! A new configuration while calls are up. Trunks, phones, agents, campaigns, routes, permitted
+//! callers, domains and the limits of defence and fraud are taken over;
 //! a call keeps the trunk and the campaign it was begun with until its end. Addresses, ports,
 //! folders and seeds stay as they were at the start: those need a restart.
 
@@ -17,14 +18,23 @@ use crate::store;
 impl Switch {
     pub(super) fn reload(&mut self, now: Now, new: EngineConfig) {
         self.reload_trunks(now, &new.trunks);
-        self.reload_phones(&new);
+        let gone = self.reload_phones(&new);
         self.reload_agents(now, &new);
         let rules = Arc::new(new.rules());
         self.config.trunks = new.trunks;
         self.config.phones = new.phones;
+        for user in gone {
+            self.phone_left_file(&user);
+        }
         self.config.plan = new.plan;
+        self.sip.permit_blocks(new.permit.clone());
+        self.config.permit = new.permit;
+        self.sip.reconfigure(&new.endpoint);
+        self.fraud.set_rules(new.fraud.clone());
+        self.config.fraud = new.fraud;
         self.config.agents = new.agents;
         self.config.campaigns = new.campaigns;
+        self.trust_in_gate();
         // The dialer's rules are the store's: it must have them, however busy it is.
         let command = store::Command::Configure { rules };
         let write = Write::Outcome {
@@ -59,7 +69,8 @@ impl Switch {
     }
 
     /// A phone whose password is the same keeps its registration and its nonces.
-    fn reload_phones(&mut self, new: &EngineConfig) {
+    /// Answers with those the file has no more.
+    fn reload_phones(&mut self, new: &EngineConfig) -> Vec<String> {
         let users = |config: &EngineConfig| -> BTreeSet<String> {
             config
                 .phones
@@ -67,8 +78,10 @@ impl Switch {
                 .map(|phone| phone.user.clone())
                 .collect()
         };
-        for gone in users(&self.config).difference(&users(new)) {
-            self.sip.remove_phone(gone);
+        let (before, after) = (users(&self.config), users(new));
+        let gone: Vec<String> = before.difference(&after).cloned().collect();
+        for user in &gone {
+            self.sip.remove_phone(user);
         }
         let known = |phone: &Phone| {
             let mut before = self.config.phones.iter();
@@ -86,6 +99,7 @@ impl Switch {
                 self.sip.set_phone(user, secret, order);
             }
         }
+        gone
     }
 
     fn reload_agents(&mut self, now: Now, new: &EngineConfig) {

@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use super::srtp::KeySource;
 use super::ways::Ways;
+use crate::agent::seat::Kind;
 use crate::dialer;
 use crate::id::{AgentId, CampaignId, TrunkId};
 use crate::route::Plan;
 use crate::sdp::Codec;
-use crate::sip::{Algorithm, Credentials, EndpointConfig, Flow, Secret, Transport};
+use crate::sip::guard::AddressBlock;
+use crate::sip::{
+    Algorithm, Credentials, EndpointConfig, Flow, InviteTimers, Reliability, Secret, Transport,
+};
 use crate::trunk::fraud::FraudRules;
 use crate::trunk::{Block, Identity, NumberRule, Place, Redirects, Srtp, Terms};
 
@@ -37,7 +41,7 @@ pub struct EngineConfig {
     /// Where calls go that no agent has dialled.
     pub plan: Plan,
     /// Addresses whose calls are taken without a password.
-    pub permit: Vec<IpAddr>,
+    pub permit: Vec<AddressBlock>,
     /// Of SRTP.
     pub keys: KeySource,
     /// Desk phones that may register.
@@ -120,6 +124,9 @@ pub struct Trunk {
     /// E.164; what is called on it where the carrier names only our account.
     pub own_number: String,
     pub redirects: Redirects,
+    /// In INVITEs to it, where they are not the endpoint's own.
+    pub session_expires_s: Option<u32>,
+    pub reliability: Option<Reliability>,
     /// Besides its servers: where it may call us from.
     pub allow_from: Vec<Block>,
     /// May have calls transferred by REFER.
@@ -134,6 +141,7 @@ pub struct AgentProfile {
     pub name: String,
     pub language: String,
     pub campaigns: Vec<CampaignId>,
+    pub seat: Kind,
 }
 
 /// A campaign: its dialing rules, and what its cards look like.
@@ -206,9 +214,20 @@ impl Trunk {
             credentials: None,
             own_number: String::new(),
             redirects: Redirects::Refuse,
+            session_expires_s: None,
+            reliability: None,
             allow_from: vec![],
             allow_refer: false,
             invite_timeout: Duration::from_secs(4),
+        }
+    }
+
+    /// How an INVITE to it is sent; `answer` is the patience with silence.
+    pub(super) fn timers(&self, answer: Option<Duration>) -> InviteTimers {
+        InviteTimers {
+            answer,
+            session_expires_s: self.session_expires_s,
+            reliability: self.reliability,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::id::{AgentId, LegId};
 use crate::media::g711::Law;
 use crate::now::Now;
 use crate::sip::{Body, Flow, SessionId, Transport};
+use crate::store;
 
 /// What the page calls to take its seat.
 const SEAT_USER: &str = "seat";
@@ -39,6 +40,10 @@ impl Switch {
             self.sip
                 .reject(now, session, 404, Some("Not Found"), vec![]);
             return;
+        }
+        if self.seat_phone(&agent).is_some() {
+            let why = Some("Your seat is a desk phone");
+            return self.sip.reject(now, session, 403, why, vec![]);
         }
         let Some(offer) = body.and_then(|body| String::from_utf8(body.bytes).ok()) else {
             self.sip
@@ -124,6 +129,9 @@ impl Switch {
     }
 
     pub(super) fn seat_media_lost(&mut self, now: Now, leg: LegId) {
+        if self.phone_leg_lost(now, leg) {
+            return;
+        }
         if let Some(session) = self.seat_session(leg) {
             self.sip
                 .hang_up(now, session, Some("SIP;text=\"media lost\""));
@@ -175,6 +183,7 @@ impl Switch {
         if let Some((call, _)) = call {
             self.agent_leg_gone(call);
         }
+        self.ring_over(now, &agent, store::RingEnd::SeatLost);
     }
 
     /// The customer has answered meanwhile: the agent has a call's grace to come back, no longer
@@ -190,6 +199,7 @@ impl Switch {
 
     /// The seat of an agent who is gone for good.
     pub(super) fn give_seat_back(&mut self, now: Now, agent: &AgentId) {
+        self.phone_seat_released(now, agent, None);
         self.release_seat_leg(now, agent);
     }
 

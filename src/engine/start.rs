@@ -20,9 +20,9 @@ use super::tap::Tap;
 use crate::id::AttemptId;
 use crate::media::music::default_hold;
 use crate::media::tone::of_country;
-use crate::net::SipSockets;
 use crate::net::dns::Dns;
 use crate::net::udp::SipUdp;
+use crate::net::{Home, SipSockets};
 use crate::store::fact::Recovered;
 use crate::store::{Command, Fact, Store, StoreError, StoreHandle};
 
@@ -45,6 +45,8 @@ pub struct Start {
     /// Whose ringback agents hear: an ISO 3166 code.
     pub country: String,
     pub sip: SipSockets,
+    /// Whose thread becomes the loop's.
+    pub home: Home,
     pub fetch_crm: FetchCrm,
     /// Every SIP message passes it.
     pub tap: Tap,
@@ -87,7 +89,13 @@ impl Start {
             .await?;
         let (facts, media_facts) = mpsc::unbounded_channel();
         let facts: super::media_worker::FactSink = Arc::new(move |fact: MediaFact| {
-            let _ = facts.send(fact);
+            // Nobody asks for these yet, and each would wake the loop.
+            if !matches!(
+                fact,
+                MediaFact::Quality { .. } | MediaFact::FirstPacket { .. }
+            ) {
+                let _ = facts.send(fact);
+            }
         });
         let recorder = Recorder::start(facts.clone()).map_err(StartError::Thread)?;
         let workers = self.workers(&recorder, &facts)?;
@@ -98,12 +106,13 @@ impl Start {
         switch.restore(clock(), recovered);
         let kept = store.handle().reader(Arc::default())?;
         let phones = switch.restore_bindings(clock(), &kept.view(clock().utc).bindings()?);
+        switch.restore_phones(kept.view(clock().utc).phones()?);
         drop(kept);
         if phones > 0 {
             tracing::info!(phones, "registrations of an earlier run are in force again");
         }
         switch.watch_flood(self.sip.udp(UDP_FLOW).and_then(SipUdp::flood));
-        let engine = Engine::start(Parts {
+        let parts = Parts {
             switch,
             sip: self.sip,
             ways,
@@ -115,8 +124,8 @@ impl Start {
             resolver: resolver.map_err(|error| error.to_string()),
             tap: self.tap,
             clock,
-        })
-        .map_err(StartError::Thread)?;
+        };
+        let engine = Engine::start(self.home, parts).map_err(StartError::Thread)?;
         Ok(Started {
             engine,
             store,

@@ -17,7 +17,10 @@ use super::connections::{Connections, is_connection};
 use super::desk::Desk;
 use super::driver::CrmQuestion;
 use super::handle::{AgentCommand, DeskUpdate, Problem};
+use super::inbound::Inbound;
+use super::kept_phones::{KeptPhones, PhoneChange};
 use super::media_worker::{MediaCommand, MediaFact};
+use super::phone_seat::PhoneSeats;
 use super::resolved::EngineConfig;
 use super::security;
 use super::srtp::Encrypted;
@@ -97,6 +100,11 @@ pub enum Input {
     HangUp {
         call: CallId,
     },
+    /// A person on this machine adds or removes a phone.
+    Phone {
+        change: PhoneChange,
+        reply: ReplyId,
+    },
     Drain,
     /// End everything that is up, properly.
     Shutdown,
@@ -161,6 +169,8 @@ pub struct Switch {
     pub(super) sessions: HashMap<SessionId, SessionOf>,
     pub(super) legs: HashMap<LegId, LegOf>,
     pub(super) through: Throughs,
+    pub(super) phone_seats: PhoneSeats,
+    pub(super) inbound: Inbound,
     /// Seat legs whose INVITE has been accepted.
     pub(super) accepted_seats: HashSet<LegId>,
     pub(super) ports: PortPool,
@@ -176,6 +186,7 @@ pub struct Switch {
     workers: u64,
     pub(super) trunks: Trunks,
     pub(super) unsaved: Unsaved,
+    pub(super) kept_phones: KeptPhones,
     pub(super) flood: Option<Arc<Flood>>,
     pub(super) fraud: Fraud,
     pub(super) fraud_refused: u64,
@@ -210,9 +221,7 @@ impl Switch {
         for trunk in config.trunks.values() {
             trunks::permit(&mut sip, trunk);
         }
-        for ip in &config.permit {
-            sip.permit_source(*ip, false);
-        }
+        sip.permit_blocks(config.permit.clone());
         for phone in config.phones.iter().cloned() {
             sip.set_phone(phone.user, phone.secret, phone.order);
         }
@@ -229,6 +238,8 @@ impl Switch {
             desks,
             calls: HashMap::new(),
             through: Throughs::default(),
+            phone_seats: PhoneSeats::default(),
+            inbound: Inbound::default(),
             sessions: HashMap::new(),
             legs: HashMap::new(),
             writes: HashMap::new(),
@@ -242,6 +253,7 @@ impl Switch {
             workers: workers.max(1) as u64,
             trunks,
             unsaved: Unsaved::default(),
+            kept_phones: KeptPhones::new(),
             flood: None,
             fraud: Fraud::new(config.fraud.clone()),
             fraud_refused: 0,
@@ -297,7 +309,11 @@ impl Switch {
             } => self.place_resolved(now, &trunk, &place, answer),
             Input::Reload(config) => self.reload(now, *config),
             Input::HangUp { call } => self.hang_up_by_admin(now, call),
-            Input::Drain => self.drain(),
+            Input::Phone { change, reply } => self.change_phone(change, reply),
+            Input::Drain => {
+                self.drain();
+                self.send_callers_away(now);
+            }
             Input::Shutdown => self.end_everything(now),
         }
         self.settle(now);
@@ -308,9 +324,10 @@ impl Switch {
         self.sip.note_load(load);
     }
 
-    /// Whose counts are shown with ours.
+    /// The gate in front of us: whose counts are shown with ours, and who is told whom to trust.
     pub fn watch_flood(&mut self, flood: Option<Arc<Flood>>) {
         self.flood = flood;
+        self.trust_in_gate();
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
@@ -319,6 +336,16 @@ impl Switch {
 
     /// Follows what SIP has to say until it is silent, then shows pages what changed.
     pub(super) fn settle(&mut self, now: Now) {
+        self.follow_sip(now);
+        while self.phone_seats_cleared(now) {
+            self.follow_sip(now);
+        }
+        self.clear_left_desks(now);
+        self.show_desks(now);
+        self.out.extend(self.replies.drain(..));
+    }
+
+    fn follow_sip(&mut self, now: Now) {
         while let Some(output) = self.sip.poll_output() {
             match output {
                 sip::Output::Send { flow, bytes } => {
@@ -330,9 +357,6 @@ impl Switch {
                 sip::Output::Event(event) => self.sip_event(now, event),
             }
         }
-        self.clear_left_desks(now);
-        self.show_desks(now);
-        self.out.extend(self.replies.drain(..));
     }
 
     fn sip_event(&mut self, now: Now, event: SipEvent) {
@@ -381,8 +405,12 @@ impl Switch {
             } => {
                 tracing::info!(from = %flow.remote, expires_s, "a phone registered");
                 self.binding_changed(now, aor);
+                self.phone_turned(now, aor);
             }
-            SipEvent::Unregistered { aor, .. } => self.binding_changed(now, aor),
+            SipEvent::Unregistered { aor, .. } => {
+                self.binding_changed(now, aor);
+                self.phone_turned(now, aor);
+            }
             _ => {}
         }
         let Some(session) = session_of(&event) else {
@@ -390,6 +418,8 @@ impl Switch {
         };
         match self.sessions.get(&session).cloned() {
             Some(SessionOf::Through(call)) => self.through_event(now, call, event),
+            Some(SessionOf::Seat(agent)) if self.phone_seat_event(now, &agent, session, &event) => {
+            }
             _ if matches!(event, SipEvent::Refer { .. }) => {
                 self.sip.answer_refer(now, session, false);
             }
@@ -442,6 +472,9 @@ impl Switch {
     }
 
     pub(super) fn reply(&mut self, reply: ReplyId, result: Result<(), Problem>) {
+        if self.phone_seats.heard(reply, &result) {
+            return;
+        }
         self.replies.push(Output::Reply { reply, result });
     }
 
@@ -506,6 +539,7 @@ impl Switch {
                 summary
             }).collect::<Vec<_>>(),
             "through": self.through.snapshot(&self.encrypted),
+            "inbound": self.inbound.snapshot(),
             "sip": {
                 "sessions": sip.sessions,
                 "dialogs": sip.dialogs,

@@ -6,6 +6,7 @@
 //! `change` (hold), `refer` and `attend` (transfers), `replace` (INVITE with Replaces), `join` (who
 //! takes whose place), `end`, `passed` (what of a message survives).
 
+mod agents;
 mod arrive;
 mod attend;
 mod change;
@@ -98,6 +99,10 @@ struct Through {
     emergency: bool,
     /// What the caller is told when nobody answers.
     best: Option<Refusal>,
+    /// The caller has had his 200, from whomever.
+    accepted: bool,
+    /// His leg is closed and not yet opened on another media worker.
+    moved: bool,
     since: UtcMs,
 }
 
@@ -222,6 +227,10 @@ impl Throughs {
     /// No file is outstanding.
     pub(super) fn is_quiet(&self) -> bool {
         self.recordings.is_empty()
+    }
+
+    pub(super) fn has(&self, id: CallId) -> bool {
+        self.calls.contains_key(&id)
     }
 
     /// For people: no number, no name.

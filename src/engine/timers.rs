@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::call::Phase;
 use super::desk::Ask;
+use super::inbound::ringing::RungPhase;
 use super::switch::Switch;
 use super::writes::{AfterCard, Answer, Write};
 use crate::agent::seat::Seat;
@@ -22,6 +23,7 @@ enum Due {
     AskAgain,
     SeatLost,
     Deserted,
+    Ring,
 }
 
 impl Switch {
@@ -48,6 +50,8 @@ impl Switch {
             .chain(thirds)
             .chain(writes)
             .chain(self.through.poll_timeout())
+            .chain(self.phone_seats.poll_timeout())
+            .chain(self.inbound.poll_timeout())
             .chain(sip)
             .chain(self.trunks.poll_timeout())
             .chain(self.unsaved.poll_timeout())
@@ -71,6 +75,8 @@ impl Switch {
         self.ring_limits(now);
         self.third_limits(now);
         self.through_timeout(now);
+        self.phone_seats_timeout(now);
+        self.callers_timeout(now);
         self.expire_leases(now);
         self.write_again(now);
         self.save_due_bindings(now);
@@ -82,7 +88,7 @@ impl Switch {
         agent: &AgentId,
         now: Now,
     ) -> impl Iterator<Item = (Instant, Due)> + use<> {
-        let mut deadlines = [None; 4];
+        let mut deadlines = [None; 5];
         if let Some(desk) = self.desks.get(agent) {
             deadlines[0] = match *desk.agent.state() {
                 State::Previewing { deadline, .. } if !desk.leaving() => {
@@ -101,6 +107,10 @@ impl Switch {
                 Seat::Lost { until } => Some((until, Due::SeatLost)),
                 _ => None,
             };
+            deadlines[4] = desk.rung.as_ref().and_then(|rung| match rung.phase {
+                RungPhase::Ringing { .. } => Some((rung.until, Due::Ring)),
+                RungPhase::Committing { .. } => None,
+            });
             deadlines[3] = desk
                 .deserted_since
                 .map(|since| (since + self.config.limits.desk_grace, Due::Deserted));
@@ -120,6 +130,7 @@ impl Switch {
             }
             Due::SeatLost => self.seat_given_up(now, agent),
             Due::Deserted => self.deserted(now, agent),
+            Due::Ring => self.ring_over(now, agent, store::RingEnd::Missed),
         }
     }
 
@@ -324,6 +335,7 @@ impl Due {
             Due::AskAgain => "ask again",
             Due::SeatLost => "seat lost",
             Due::Deserted => "desk deserted",
+            Due::Ring => "an agent's ring limit",
         }
     }
 }

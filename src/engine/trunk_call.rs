@@ -230,15 +230,14 @@ impl Switch {
         mut headers: Vec<(String, String)>,
         body: Option<Body>,
     ) -> SessionId {
-        let (mut credentials, mut answer) = (None, None);
+        let (mut credentials, mut timers) = (None, InviteTimers::default());
         if let Some(trunk) = self.config.trunks.get(&way.trunk) {
             let caller = trunk.number.write(&way.caller_id);
             headers.extend(trunk.identity.outgoing(&caller, &trunk.domain).headers);
             credentials = trunk.credentials.clone();
-            answer = Some(ways.patience(now, trunk.invite_timeout));
+            timers = trunk.timers(Some(ways.patience(now, trunk.invite_timeout)));
         }
         self.way_invited(way);
-        let timers = InviteTimers { answer };
         self.sip
             .invite(now, plan, headers, body, credentials, timers)
     }

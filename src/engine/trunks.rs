@@ -14,6 +14,7 @@ use super::switch::{Output, Switch};
 use super::trunk_register::stays;
 use crate::id::TrunkId;
 use crate::now::Now;
+use crate::sip::guard::AddressBlock;
 use crate::sip::{Endpoint, PingId, RedirectContact, RegisterId, SessionId};
 use crate::trunk::{Answer, Ask, Carrier, Place, Terms, Turn};
 
@@ -198,13 +199,28 @@ impl Switch {
     fn permit_anew(&mut self, before: &HashSet<IpAddr>) {
         let now = self.trunks.sources();
         for gone in before.difference(&now) {
-            if !self.config.permit.contains(gone) {
-                self.sip.forget_source(*gone);
-            }
+            self.sip.forget_source(*gone);
         }
         for come in now.difference(before) {
             self.sip.permit_source(*come, false);
         }
+        if *before != now {
+            self.trust_in_gate();
+        }
+    }
+
+    /// The gate in front of the sockets lets trunks and permitted callers go first, wherever DNS
+    /// says they are now.
+    pub(super) fn trust_in_gate(&self) {
+        let Some(flood) = &self.flood else {
+            return;
+        };
+        let servers = self.trunks.carriers.values().flat_map(Carrier::addresses);
+        let servers = servers.map(|server| AddressBlock::one(server.ip()));
+        let others = self.config.trunks.values().flat_map(|it| &it.allow_from);
+        let others = others.map(|block| AddressBlock::new(block.address, block.bits));
+        let permitted = self.config.permit.iter().copied();
+        flood.set_trusted(servers.chain(others).chain(permitted).collect());
     }
 
     /// Whose call comes from this address. Two carriers may share one; then the port tells.

@@ -3,6 +3,7 @@
 
 use super::call::Recording;
 use super::handle::Problem;
+use super::kept_phones::PhoneWrite;
 use super::switch::{ReplyId, Switch};
 use crate::agent::state::Reason;
 use crate::dialer::gate::Rule;
@@ -51,6 +52,21 @@ pub(super) enum Write {
     Answered {
         session: SessionId,
     },
+    /// A caller's card for an agent.
+    Ring {
+        agent: AgentId,
+        call: CallId,
+    },
+    LastAgent {
+        caller: CallId,
+    },
+    /// A caller's answer: the 200 waits for it. `answer` is `None` when there is none to send,
+    /// and in it `None` for an offer of ours.
+    PickUp {
+        call: CallId,
+        session: SessionId,
+        answer: Option<Option<String>>,
+    },
     /// Must not be lost: written again until the store takes it.
     Outcome {
         command: Box<store::Command>,
@@ -65,6 +81,7 @@ pub(super) enum Write {
     Bindings {
         users: Vec<String>,
     },
+    Phone(Box<PhoneWrite>),
 }
 
 /// What an agent does after a card she did not dial.
@@ -171,6 +188,25 @@ impl Switch {
                 };
                 self.reply(reply, result);
             }
+            (Write::Ring { agent, call }, Fact::Rung(reservation)) => {
+                self.rung(now, &agent, call, *reservation);
+            }
+            (Write::Ring { agent, .. }, fact) => {
+                tracing::warn!(%agent, ?fact, "no card for a caller");
+                self.not_rung(now, &agent);
+            }
+            (Write::LastAgent { caller }, Fact::LastAgent { agent }) => {
+                self.last_agent_known(now, caller, agent);
+            }
+            (Write::LastAgent { caller }, _) => self.last_agent_known(now, caller, None),
+            (
+                Write::PickUp {
+                    call,
+                    session,
+                    answer,
+                },
+                _,
+            ) => self.picked_up(now, call, session, answer),
             (Write::Answered { session }, _) => self.sip.acknowledge(now, session, None),
             (
                 Write::Dispose {
@@ -192,6 +228,7 @@ impl Switch {
                     self.card_left(now, &lease.agent, lease.token, after);
                 }
             }
+            (Write::Phone(write), fact) => self.phone_written(now, *write, fact),
             (Write::Reserve { agent, .. }, fact) => {
                 tracing::error!(%agent, ?fact, "no card, and no reason for it");
                 self.ask_later(now, &agent);
@@ -250,10 +287,18 @@ impl Switch {
             }
             Write::Begin { call } => self.dial_refused(now, call, problem()),
             Write::FailOver { call } => self.no_further_way(now, call),
+            Write::Ring { agent, .. } => self.not_rung(now, &agent),
+            Write::LastAgent { caller } => self.last_agent_known(now, caller, None),
+            Write::PickUp {
+                call,
+                session,
+                answer,
+            } => self.picked_up(now, call, session, answer),
             Write::Third { call, third } => self.third_refused(now, call, third, problem()),
             // The call goes on; a store that cannot write is an alarm, not a hang-up.
             Write::Answered { session } => self.sip.acknowledge(now, session, None),
             Write::Step | Write::Expire => {}
+            Write::Phone(write) => self.reply(write.reply(), Err(problem())),
             Write::Bindings { users } => self.bindings_not_saved(now, users),
             Write::Outcome { command } => {
                 let at = now.instant + self.config.limits.write_again;

@@ -49,6 +49,8 @@ pub(super) enum CommandBody {
     Extend {
         token: u64,
     },
+    Answer {},
+    Decline {},
     HangUp {},
     Mute {
         on: bool,
@@ -114,6 +116,8 @@ impl CommandBody {
             CommandBody::Cancel { token, key } => AgentCommand::Cancel { token, key: key.0 },
             CommandBody::Dnc { token, key } => AgentCommand::Dnc { token, key: key.0 },
             CommandBody::Extend { token } => AgentCommand::Extend { token },
+            CommandBody::Answer {} => AgentCommand::Answer,
+            CommandBody::Decline {} => AgentCommand::Decline,
             CommandBody::HangUp {} => AgentCommand::HangUp,
             CommandBody::Mute { on } => AgentCommand::Mute { on },
             CommandBody::Hold { on } => AgentCommand::Hold { on },
@@ -246,6 +250,8 @@ mod tests {
                 r#"{"cmd":"extend","token":7}"#.into(),
                 AgentCommand::Extend { token: 7 },
             ),
+            (r#"{"cmd":"answer"}"#.into(), AgentCommand::Answer),
+            (r#"{"cmd":"decline"}"#.into(), AgentCommand::Decline),
             (r#"{"cmd":"hang_up"}"#.into(), AgentCommand::HangUp),
             (
                 r#"{"cmd":"mute","on":true}"#.into(),

@@ -18,6 +18,7 @@ mod links;
 mod metrics;
 mod origin;
 mod password;
+mod phones;
 mod problem;
 mod range;
 mod rate;
@@ -49,7 +50,7 @@ pub use tls::{Fresh, Https, certificate_files, install_crypto_once};
 use crate::now::UtcMs;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -87,6 +88,8 @@ pub fn router(site: Arc<Site>, listener: Listener) -> Router {
         .route("/api/v1/admin/reload", post(steer::reload))
         .route("/api/v1/admin/log-level", put(steer::log_level))
         .route("/api/v1/admin/registrations", get(steer::registrations))
+        .route("/api/v1/admin/phones", get(phones::list).post(phones::add))
+        .route("/api/v1/admin/phones/{user}", delete(phones::remove))
         .route(
             "/api/v1/admin/calls/{id}",
             get(steer::call).delete(steer::hang_up),

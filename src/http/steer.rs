@@ -92,8 +92,9 @@ pub(super) async fn call(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let snapshot = site.handle.snapshot().await;
-    let calls = snapshot["calls"].as_array();
-    let found = calls.and_then(|calls| calls.iter().find(|call| call["id"] == id.as_str()));
+    let lists = [&snapshot["calls"], &snapshot["through"]["calls"]];
+    let mut calls = lists.into_iter().filter_map(Value::as_array).flatten();
+    let found = calls.find(|call| call["id"] == id.as_str());
     found
         .cloned()
         .map(Json)

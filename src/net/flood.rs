@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::sip::Transport;
-use crate::sip::guard::{Admission, Gate, SecurityEvent, SecurityNote};
+use crate::sip::guard::{
+    AccessList, AddressBlock, Admission, Gate, Rate, SecurityEvent, SecurityNote,
+};
 
 /// Where the notes for the security log go.
 pub type Say = fn(&SecurityNote);
@@ -50,10 +52,17 @@ impl Flood {
         }
     }
 
-    /// Other rules from now on; every source starts with a full bucket.
-    pub fn set_gate(&self, gate: Gate) {
-        if let Ok(mut place) = self.gate.lock() {
-            *place = gate;
+    /// Other rules from now on, for messages that come after.
+    pub fn set_rules(&self, access: AccessList, strangers_rate: Rate, trusted_rate: Rate) {
+        if let Ok(mut gate) = self.gate.lock() {
+            gate.set_rules(access, strangers_rate, trusted_rate);
+        }
+    }
+
+    /// Whose messages go before others': trunks and permitted callers.
+    pub fn set_trusted(&self, trusted: Vec<AddressBlock>) {
+        if let Ok(mut gate) = self.gate.lock() {
+            gate.set_trusted(trusted);
         }
     }
 
@@ -105,7 +114,6 @@ impl Flood {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::guard::{AccessList, Rate};
 
     #[test]
     fn what_is_turned_away_is_counted_by_reason() {
@@ -132,5 +140,28 @@ mod tests {
         let passed = (0..100).filter(|_| ask("192.0.2.1:5060", 8)).count();
         assert!(passed < 10, "{passed}");
         assert!(flood.turned_away().flooding > 90);
+    }
+
+    #[test]
+    fn rules_change_while_messages_come() {
+        let rate = Rate {
+            messages_per_s: 1,
+            burst: 1,
+        };
+        let gate = Gate::new(AccessList::default(), Vec::new(), rate, Rate::UNLIMITED);
+        let flood = Flood::new(gate, |_| {});
+        let passed = || {
+            let from = "192.0.2.1:5060".parse().expect("an address");
+            (0..50)
+                .filter(|_| flood.admits(Transport::Udp, from, b"BYE sip:a SIP/2.0\r\n", 8, 8))
+                .count()
+        };
+        assert!(passed() < 5);
+        flood.set_trusted(vec!["192.0.2.0/24".parse().expect("a block")]);
+        assert_eq!(passed(), 50, "a trunk's from now on");
+        flood.set_trusted(Vec::new());
+        assert!(passed() < 5, "and no longer");
+        flood.set_rules(AccessList::default(), Rate::UNLIMITED, Rate::UNLIMITED);
+        assert_eq!(passed(), 50);
     }
 }

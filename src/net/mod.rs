@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod dns;
 pub mod flood;
 pub mod hep;
+mod home;
 mod judge;
 pub mod port_pool;
 mod sockets;
@@ -17,6 +18,7 @@ pub mod tls;
 pub mod udp;
 pub mod unreachable;
 
+pub use home::Home;
 pub use sockets::SipSockets;
 pub use streams::{SipStreams, StreamFact, What};
 

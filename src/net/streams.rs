@@ -484,20 +484,17 @@ mod tests {
     #[tokio::test]
     async fn messages_and_connections_of_one_source_share_its_rate_and_a_denied_one_has_none() {
         use crate::sip::guard::{AccessList, Gate, Rate};
-        let gate = |deny: &[&str]| {
-            let deny = deny.iter().map(|it| it.parse().unwrap()).collect();
-            let access = AccessList {
-                allow: Vec::new(),
-                deny,
-            };
-            let rate = Rate {
-                messages_per_s: 1,
-                burst: 4,
-            };
-            Gate::new(access, Vec::new(), rate, Rate::UNLIMITED)
+        let denying = |deny: &[&str]| AccessList {
+            allow: Vec::new(),
+            deny: deny.iter().map(|it| it.parse().unwrap()).collect(),
         };
+        let rate = Rate {
+            messages_per_s: 1,
+            burst: 4,
+        };
+        let gate = Gate::new(denying(&[]), Vec::new(), rate, Rate::UNLIMITED);
         let mut end = plain(StreamLimits::default());
-        let flood = Arc::new(Flood::new(gate(&[]), |_| {}));
+        let flood = Arc::new(Flood::new(gate, |_| {}));
         end.streams.guard(Arc::clone(&flood));
         let mut peer = TcpStream::connect(end.address).await.unwrap();
         peer.write_all(&OPTIONS.repeat(50)).await.unwrap();
@@ -509,7 +506,7 @@ mod tests {
         }
         assert!((1..10).contains(&heard), "{heard}");
         assert!(flood.turned_away().flooding >= 40);
-        flood.set_gate(gate(&["127.0.0.0/8"]));
+        flood.set_rules(denying(&["127.0.0.0/8"]), rate, Rate::UNLIMITED);
         let mut denied = TcpStream::connect(end.address).await.unwrap();
         let read = timeout(PATIENCE, denied.read(&mut [0; 8])).await.unwrap();
         assert!(!matches!(read, Ok(1..)), "closed");

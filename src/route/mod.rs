@@ -15,7 +15,7 @@ pub use number::{Match, Rewrite};
 pub use plan::{Decision, Emergency, Outcome, Plan, Question, Routed};
 pub use rule::{Rule, Why};
 pub use source::{From, Source};
-pub use step::{Outward, Step, Tone};
+pub use step::{CALLED, Outward, Seated, Step, Tone, Waiting, Who};
 pub use window::Window;
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    pub(super) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "SHA-256",
             Algorithm::Md5 => "MD5",
@@ -71,7 +72,9 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    pub(super) fn ha1(&self, algorithm: Algorithm, user: &str, realm: &str) -> Option<String> {
+    /// `H(user:realm:password)` in hexadecimal, as far as it is known.
+    #[must_use]
+    pub fn ha1(&self, algorithm: Algorithm, user: &str, realm: &str) -> Option<String> {
         match (self, algorithm) {
             (Secret::Password(password), _) => {
                 Some(algorithm.hash(&format!("{user}:{realm}:{password}")))
@@ -232,7 +235,12 @@ pub(super) fn mac(key: &[u8; 32], parts: &[&str]) -> String {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half & 15)]);
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.extend([digit(byte >> 4), digit(*byte)]);
+    }
+    text
 }
 
 pub(super) fn quote(text: &str) -> String {

@@ -116,6 +116,20 @@ impl Party {
 pub struct InviteTimers {
     /// Timer B: how long to wait for any answer.
     pub answer: Option<Duration>,
+    /// RFC 4028: the interval asked for, in seconds; 0 asks for none.
+    pub session_expires_s: Option<u32>,
+    pub reliability: Option<Reliability>,
+}
+
+/// How we stand to reliable provisional responses (RFC 3262) in INVITEs of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reliability {
+    /// Not spoken of.
+    Off,
+    #[default]
+    Supported,
+    /// Nobody rings otherwise.
+    Required,
 }
 
 /// Why a peer refused or left: RFC 3326.

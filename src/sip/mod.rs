@@ -28,7 +28,7 @@ pub use doors::Door;
 pub use endpoint::{Counters, Endpoint, EndpointConfig, RegisterId, RegisterPlan, Snapshot};
 pub use event::{
     EndedBy, Flow, InfoDigit, InviteTimers, Output, Party, PingId, Reason, RedirectContact,
-    SessionId, SipEvent, Transport,
+    Reliability, SessionId, SipEvent, Transport,
 };
 pub use frame::{Broken, Framed, Framer};
 pub use guard::{SecurityEvent, SecurityNote};

@@ -140,6 +140,13 @@ impl Registration {
             return;
         }
         self.left = servers.into();
+        // Refreshed where it stands: another server might not know of the first.
+        if let Some(granted) = self.granted
+            && let Some(at) = self.left.iter().position(|it| *it == granted.server)
+            && let Some(server) = self.left.remove(at)
+        {
+            self.left.push_front(server);
+        }
         self.ask_next(now);
     }
 

@@ -178,6 +178,19 @@ fn a_good_answer_that_comes_late_counts() {
 }
 
 #[test]
+fn it_is_refreshed_where_it_stands() {
+    let mut story = Story::new(&[1, 2]);
+    story.sent();
+    story.answer(1, refused(503, None));
+    story.sent();
+    assert_eq!(story.answer(2, granted(60)), Some(Standing::Registered));
+    story.wait();
+    assert_eq!(story.sent().server, server(2));
+    story.answer(2, RegisterAnswer::Unreachable);
+    assert_eq!(story.sent().server, server(1), "while that one is there");
+}
+
+#[test]
 fn leaving_removes_it_and_nothing_follows() {
     let mut story = Story::new(&[1]);
     story.sent();

@@ -41,6 +41,8 @@ const OURS: [&str; 18] = [
 
 /// The extensions we speak: RFC 3262, RFC 4028, RFC 3891.
 pub(super) const SUPPORTED: &str = "100rel, timer, replaces";
+/// The same toward who is not to ring reliably.
+pub(super) const SUPPORTED_UNRELIABLE: &str = "timer, replaces";
 
 /// Whether a list header such as Supported or Require names this option.
 pub(super) fn names_option(headers: &Headers, header: &str, option: &str) -> bool {
@@ -217,7 +219,9 @@ impl Stack {
             let contact = self.contact_for(request, flow);
             request.headers.put("Contact", contact);
             request.headers.put("Allow", ALLOW);
-            request.headers.put("Supported", SUPPORTED);
+            if request.headers.count("Supported") == 0 {
+                request.headers.put("Supported", SUPPORTED);
+            }
         }
         if request.method != Method::Ack {
             request.headers.put("User-Agent", &self.config.user_agent);

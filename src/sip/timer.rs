@@ -79,6 +79,9 @@ impl<K: Ord + Hash + Copy> Deadlines<K> {
     }
 
     pub fn set(&mut self, key: K, deadline: Option<Deadline>) {
+        if deadline.is_some() && self.of.get(&key) == deadline.as_ref() {
+            return;
+        }
         if let Some((at, _)) = self.of.remove(&key) {
             self.order.remove(&(at, key));
         }

@@ -161,7 +161,8 @@ pub(super) fn attempts(
                 a.created_at, a.invited_at, a.alerting_at, a.answered_at, a.bridged_at, a.ended_at,
                 a.ended_by, a.result, a.status, a.q850, a.ring_ms, a.talk_ms,
                 a.recording, a.recording_path, a.recording_ms, a.recording_bytes,
-                a.recording_sha256, a.recording_error, o.disposition, o.notes, a.transferred_to
+                a.recording_sha256, a.recording_error, o.disposition, o.notes, a.transferred_to,
+                a.direction = 'in'
          FROM attempts a LEFT JOIN outcomes o ON o.id =
               (SELECT max(id) FROM outcomes WHERE attempt = a.id AND is_stale = 0)
          WHERE {tail}"
@@ -175,6 +176,7 @@ fn attempt_from_row(row: &Row) -> rusqlite::Result<AttemptView> {
     let span = |at| row.get::<_, Option<i64>>(at).map(|it| it.map(length));
     Ok(AttemptView {
         attempt: row.get(0)?,
+        is_incoming: row.get(29)?,
         lead: row.get(1)?,
         campaign: row.get(2)?,
         agent: row.get(3)?,

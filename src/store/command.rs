@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::inbound::{Ring, RingEnd};
 use super::phone::StoredPhone;
 use crate::call::result::CallResult;
 use crate::dialer::campaign::Rules;
@@ -47,6 +48,12 @@ pub enum Command {
         token: FenceToken,
         agent: AgentId,
         why: ReleaseReason,
+    },
+    /// The agent gives the card back uncounted → `Released` | `Refused` | `Stale`.
+    Cancel {
+        token: FenceToken,
+        agent: AgentId,
+        key: String,
     },
     /// Do-not-call from the card → `Suppressed` | `Refused` | `Stale`.
     Suppress {
@@ -121,6 +128,17 @@ pub enum Command {
         /// `agent`, `phone` or `number`.
         to: &'static str,
         spans: Spans,
+    },
+    /// A caller for an agent → `Rung` | `Refused`.
+    RingInbound(Box<Ring>),
+    /// Her seat has stopped ringing without an answer → `Released`, or `Stepped` too late.
+    RingOver {
+        attempt: AttemptId,
+        why: RingEnd,
+    },
+    /// Who called this number last → `LastAgent`.
+    LastAgent {
+        e164: String,
     },
     RecordingStarted {
         attempt: AttemptId,

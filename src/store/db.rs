@@ -14,8 +14,8 @@ use super::event_log;
 use super::fact::Fact;
 use super::read::View;
 use super::{
-    dial, dispose, finish, import, phone, recording, recover, registration, release, reserve,
-    session, third,
+    dial, dispose, finish, import, inbound, phone, recording, recover, registration, release,
+    reserve, session, third,
 };
 use crate::dialer::campaign::{Campaign, Route, Rules};
 use crate::event::Kind;
@@ -252,6 +252,7 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             key,
             reason,
         } => release::skip(work, *token, agent, key, reason),
+        Command::Cancel { token, agent, key } => release::cancel(work, *token, agent, key),
         Command::Release { token, agent, why } => release::release(work, *token, agent, *why),
         Command::Suppress { token, agent, key } => release::suppress(work, *token, agent, key),
         Command::BeginAttempt {
@@ -303,6 +304,9 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             };
             finish::finish(work, *attempt, &end)
         }
+        Command::RingInbound(wish) => inbound::ring(work, wish),
+        Command::RingOver { attempt, why } => inbound::over(work, *attempt, *why),
+        Command::LastAgent { e164 } => inbound::last_agent(work, e164),
         Command::BeginThird {
             third,
             attempt,

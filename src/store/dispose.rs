@@ -33,6 +33,7 @@ struct Ended {
     attempt: AttemptId,
     phone: PhoneId,
     result: CallResult,
+    is_incoming: bool,
 }
 
 /// Why a reservation ended that still lets its agent dispose: nobody has said anything yet.
@@ -100,7 +101,7 @@ fn last_ended(work: Work, token: FenceToken) -> Result<Option<Ended>, StoreError
     let ended = work
         .conn
         .prepare_cached(
-            "SELECT id, phone, coalesce(result, 'connected') FROM attempts
+            "SELECT id, phone, coalesce(result, 'connected'), direction = 'in' FROM attempts
              WHERE token = ?1 AND (result IS NOT NULL OR transferred_at IS NOT NULL)
              ORDER BY created_at DESC, id DESC LIMIT 1",
         )?
@@ -109,6 +110,7 @@ fn last_ended(work: Work, token: FenceToken) -> Result<Option<Ended>, StoreError
                 attempt: row.get(0)?,
                 phone: row.get(1)?,
                 result: row.get(2)?,
+                is_incoming: row.get(3)?,
             })
         })
         .optional()?;
@@ -142,7 +144,8 @@ fn wrap_up(
         }
     };
     let is_silent = match chosen {
-        None => ended.result.is_answered(),
+        // The retry table is about calls of ours.
+        None => ended.result.is_answered() || ended.is_incoming,
         Some(disposition) => disposition.action == Action::NoDisposition,
     };
     let key = if is_silent {
@@ -164,7 +167,7 @@ fn wrap_up(
         _ if is_silent => LeadState::WrapUp,
         None => accept_result(work, lead, ended.phone)?,
         Some(disposition) => {
-            if !ended.result.is_answered() {
+            if !ended.result.is_answered() && !ended.is_incoming {
                 // What the network said of the number holds, whatever the agent says of the lead.
                 accept_result(work, lead, ended.phone)?;
             }
@@ -260,7 +263,8 @@ pub(super) fn accept_result(
 fn past(work: Work, lead: LeadId, phone: PhoneId) -> Result<Vec<Past>, StoreError> {
     let mut statement = work.conn.prepare_cached(
         "SELECT result, status, trunk, ended_at FROM attempts
-         WHERE lead = ?1 AND phone = ?2 AND result IS NOT NULL ORDER BY created_at, id",
+         WHERE lead = ?1 AND phone = ?2 AND result IS NOT NULL AND direction = 'out'
+         ORDER BY created_at, id",
     )?;
     let rows = statement.query_map(params![lead, phone], |row| {
         Ok(Past {

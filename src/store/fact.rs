@@ -59,6 +59,11 @@ pub enum Fact {
     },
     Stepped,
     Finished(Finished),
+    /// A caller's lead is on the desk of the agent whose seat rings.
+    Rung(Box<Reservation>),
+    LastAgent {
+        agent: Option<AgentId>,
+    },
     RecordingNoted,
     Disposed {
         token: FenceToken,
@@ -149,6 +154,8 @@ pub struct PhoneView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptView {
     pub attempt: AttemptId,
+    /// They called us.
+    pub is_incoming: bool,
     pub lead: LeadId,
     pub campaign: CampaignId,
     pub agent: AgentId,

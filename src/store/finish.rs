@@ -36,6 +36,7 @@ struct AttemptRow {
     alerting_at: Option<UtcMs>,
     answered_at: Option<UtcMs>,
     result: Option<CallResult>,
+    is_incoming: bool,
     /// Lead and card are in wrap-up, or further, already.
     is_handed_over: bool,
 }
@@ -66,7 +67,7 @@ fn load(work: Work, attempt: AttemptId) -> Result<Option<AttemptRow>, StoreError
         .conn
         .prepare_cached(
             "SELECT lead, phone, token, agent, invited_at, alerting_at, answered_at, result,
-                    transferred_at IS NOT NULL
+                direction = 'in', transferred_at IS NOT NULL
              FROM attempts WHERE id = ?1",
         )?
         .query_row([attempt], |row| {
@@ -79,7 +80,8 @@ fn load(work: Work, attempt: AttemptId) -> Result<Option<AttemptRow>, StoreError
                 alerting_at: row.get(5)?,
                 answered_at: row.get(6)?,
                 result: row.get(7)?,
-                is_handed_over: row.get(8)?,
+                is_incoming: row.get(8)?,
+                is_handed_over: row.get(9)?,
             })
         })
         .optional()?;
@@ -181,11 +183,18 @@ fn count(
     end: &End,
     rules: &crate::dialer::retry::RetryRules,
 ) -> Result<Counts, StoreError> {
+    if row.is_incoming {
+        return Ok(Counts {
+            is_regulatory: false,
+            is_business: false,
+        });
+    }
     let alerted = row.alerting_at.is_some() || row.answered_at.is_some();
     // A crash may have come between the INVITE and the note of it.
     let may_have_left = row.invited_at.is_some() || end.result == CallResult::SystemFailure;
     let mut statement = work.conn.prepare_cached(
         "SELECT result FROM attempts WHERE lead = ?1 AND phone = ?2 AND result IS NOT NULL
+            AND direction = 'out'
          ORDER BY created_at DESC, id DESC",
     )?;
     let mut earlier = statement.query(params![row.lead, row.phone])?;

@@ -151,6 +151,47 @@ pub(super) fn give_back(
         .and_then(|changed| one(changed, "give back"))
 }
 
+/// Whatever it is, as long as it is on nobody's desk → DIALING. Everything it was stays beside.
+pub(super) fn take_for_caller(
+    work: Work,
+    lead: LeadId,
+    token: FenceToken,
+) -> Result<(), StoreError> {
+    work.conn
+        .prepare_cached(
+            "UPDATE leads SET
+                prior_over = CASE WHEN state IN ('closed', 'suppressed', 'wrap_up') THEN state END,
+                prior_reason = reason, prior_token = token, reason = NULL,
+                prior_state = CASE WHEN state IN ('ready', 'waiting', 'paused') THEN state
+                    ELSE coalesce(prior_state, 'paused') END,
+                state = 'dialing', token = ?2, changed_at = ?3
+             WHERE id = ?1
+                AND state IN ('ready', 'waiting', 'paused', 'closed', 'suppressed', 'wrap_up')",
+        )?
+        .execute(params![lead, token, work.now])
+        .map_err(StoreError::from)
+        .and_then(|changed| one(changed, "take for a caller"))
+}
+
+/// Exactly what it was before the call.
+pub(super) fn give_back_from_caller(
+    work: Work,
+    lead: LeadId,
+    token: FenceToken,
+) -> Result<(), StoreError> {
+    work.conn
+        .prepare_cached(
+            "UPDATE leads SET state = coalesce(prior_over, prior_state), reason = prior_reason,
+                prior_state = CASE WHEN prior_over = 'wrap_up' THEN prior_state END,
+                token = prior_token, prior_over = NULL, prior_reason = NULL, prior_token = NULL,
+                changed_at = ?3
+             WHERE id = ?1 AND token = ?2",
+        )?
+        .execute(params![lead, token, work.now])
+        .map_err(StoreError::from)
+        .and_then(|changed| one(changed, "give back from a caller"))
+}
+
 /// RESERVED → DIALING → CONNECTED → WRAP_UP.
 pub(super) fn advance(work: Work, lead: LeadId, to: &LeadState) -> Result<(), StoreError> {
     work.conn

@@ -18,6 +18,7 @@ pub mod fact;
 mod finish;
 mod idempotency;
 mod import;
+mod inbound;
 mod lead_row;
 pub mod phone;
 pub mod read;
@@ -35,6 +36,7 @@ pub use command::{AttemptStep, Command, EndedBy, Spans, ThirdStep, ThirdTo};
 pub use db::{Db, Place};
 pub use error::StoreError;
 pub use fact::Fact;
+pub use inbound::{INBOUND, Ring, RingEnd};
 pub use read::{Reader, View};
 pub use writer::{Refused, Store, StoreHandle};
 

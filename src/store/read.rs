@@ -278,6 +278,10 @@ impl View<'_> {
         let table = |sql: &str| rows_as_json(self.0.conn, sql, lead);
         Ok(Some(json!({
             "lead": table("SELECT * FROM leads WHERE id = ?1")?,
+            "third_parties": table(
+                "SELECT t.* FROM third_legs t JOIN attempts a ON a.id = t.attempt
+                 WHERE a.lead = ?1 ORDER BY t.created_at, t.id",
+            )?,
             "phones": table(
                 "SELECT p.*, lp.not_before AS lead_not_before, lp.is_done FROM phones p
                  LEFT JOIN lead_phones lp ON lp.phone = p.id AND lp.lead = ?1

@@ -12,6 +12,7 @@ use super::error::StoreError;
 use super::event_log;
 use super::fact::{Fact, Orphan, OrphanPhase, Recovered, Reservation};
 use super::finish::{self, End};
+use super::inbound::{self, RingEnd};
 use super::{dispose, lead_row, release, third};
 use crate::call::result::CallResult;
 use crate::dialer::lead::LeadState;
@@ -28,7 +29,16 @@ pub(super) fn recover(work: Work) -> Result<Fact, StoreError> {
         recordings: recordings(work)?,
         ..Recovered::default()
     };
-    for (orphan, phone) in orphans(work)? {
+    for Found {
+        orphan,
+        phone,
+        is_incoming,
+    } in orphans(work)?
+    {
+        if is_incoming && orphan.phase != OrphanPhase::Answered {
+            recovered.orphans.extend(end_ringing(work, orphan)?);
+            continue;
+        }
         end_orphan(work, &orphan, phone)?;
         recovered.orphans.push(orphan);
     }
@@ -60,10 +70,17 @@ pub(super) fn recover(work: Work) -> Result<Fact, StoreError> {
     Ok(Fact::Recovered(Box::new(recovered)))
 }
 
-fn orphans(work: Work) -> Result<Vec<(Orphan, PhoneId)>, StoreError> {
+struct Found {
+    orphan: Orphan,
+    phone: PhoneId,
+    is_incoming: bool,
+}
+
+fn orphans(work: Work) -> Result<Vec<Found>, StoreError> {
     let mut statement = work.conn.prepare_cached(
         "SELECT id, lead, agent, token, answered_at IS NOT NULL, alerting_at IS NOT NULL, trunk,
-                dialog, CASE recording WHEN 'running' THEN recording_path END, phone
+                dialog, CASE recording WHEN 'running' THEN recording_path END, phone,
+                direction = 'in'
          FROM attempts WHERE ended_at IS NULL ORDER BY created_at, id",
     )?;
     let rows = statement.query_map([], |row| {
@@ -82,9 +99,23 @@ fn orphans(work: Work) -> Result<Vec<(Orphan, PhoneId)>, StoreError> {
             dialog: row.get(7)?,
             recording: row.get(8)?,
         };
-        Ok((orphan, row.get(9)?))
+        Ok(Found {
+            orphan,
+            phone: row.get(9)?,
+            is_incoming: row.get(10)?,
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// A seat rang for a caller. His INVITE died with the process, unless a queue had answered it:
+/// then there is a dialog to be ended.
+fn end_ringing(work: Work, orphan: Orphan) -> Result<Option<Orphan>, StoreError> {
+    inbound::over(work, orphan.attempt, RingEnd::Restart)?;
+    Ok((!orphan.dialog.is_empty()).then_some(Orphan {
+        phase: OrphanPhase::Answered,
+        ..orphan
+    }))
 }
 
 fn end_orphan(work: Work, orphan: &Orphan, phone: PhoneId) -> Result<(), StoreError> {

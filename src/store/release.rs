@@ -134,6 +134,17 @@ pub(super) fn skip(
     })
 }
 
+pub(super) fn cancel(
+    work: Work,
+    token: FenceToken,
+    agent: &AgentId,
+    key: &str,
+) -> Result<Fact, StoreError> {
+    idempotency::once(work, agent, key, "cancel", || {
+        release(work, token, agent, ReleaseReason::Cancel)
+    })
+}
+
 pub(super) fn release(
     work: Work,
     token: FenceToken,

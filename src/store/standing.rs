@@ -155,7 +155,9 @@ fn history(work: Work, e164: &str, contact: ContactId) -> Result<History, StoreE
     };
     let number_last = work
         .conn
-        .prepare_cached("SELECT max(created_at) FROM attempts WHERE e164 = ?1")?
+        .prepare_cached(
+            "SELECT max(created_at) FROM attempts WHERE e164 = ?1 AND direction = 'out'",
+        )?
         .query_row([e164], |row| row.get(0))?;
     let is_live: bool = work
         .conn

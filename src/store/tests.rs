@@ -1,6 +1,7 @@
 //! The store's stories: each begins on Monday at eleven in the morning in Shanghai.
 
 mod dialing;
+mod inbound;
 mod phones;
 mod recovery;
 mod stories;

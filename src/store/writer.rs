@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ pub struct Store {
 #[derive(Clone)]
 pub struct StoreHandle {
     queue: SyncSender<Queued>,
+    commits: Arc<AtomicU64>,
     path: Arc<PathBuf>,
 }
 
@@ -66,12 +68,15 @@ impl Store {
         let db = Db::open(&Place::File(path.to_owned()))?;
         let checkpointer = Checkpointer::start(&db)?;
         let (queue, commands) = sync_channel(QUEUE_MAX);
+        let commits = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&commits);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || write(db, checkpointer, &commands, sink))
+            .spawn(move || write(db, checkpointer, &commands, &counted, sink))
             .map_err(StoreError::Thread)?;
         let handle = StoreHandle {
             queue,
+            commits,
             path: Arc::new(path.to_owned()),
         };
         Ok(Store {
@@ -111,6 +116,12 @@ impl StoreHandle {
         }
     }
 
+    /// Transactions since the start, each of which waited for the disk once.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
     /// A read-only connection for the calling thread.
     pub fn reader(&self, rules: Arc<Rules>) -> Result<Reader, StoreError> {
         Reader::open(&self.path, rules)
@@ -121,6 +132,7 @@ fn write(
     mut db: Db,
     mut checkpointer: Checkpointer,
     queue: &Receiver<Queued>,
+    commits: &AtomicU64,
     mut sink: impl FnMut(u64, Result<Fact, StoreError>),
 ) {
     let mut is_running = true;
@@ -128,6 +140,7 @@ fn write(
         let Ok(first) = queue.recv() else { return };
         let batch;
         (batch, is_running) = collect(first, queue);
+        commits.fetch_add(1, Ordering::Relaxed);
         commit(&mut db, &batch, &mut sink);
         checkpointer.committed();
     }

@@ -61,6 +61,63 @@ async function talk() {
   await desk.state('talking');
 }
 
+describe('a third party', () => {
+  const third = (state) => desk.page.locator(`[data-testid=third][data-state=${state}]`).waitFor();
+
+  test('consult a phone, swap, complete, by keys alone', async () => {
+    await talk();
+    await desk.key('t');
+    await desk.at('transfer-to').waitFor();
+    await desk.page.keyboard.type('front');
+    await desk.page.keyboard.press('Enter');
+    await third('calling');
+    assert.equal(await desk.at('hold').isDisabled(), true);
+    mock.desk.third_answers();
+    await third('consulting');
+    await desk.key('w');
+    await desk.page.locator('[data-testid=third][data-heard=customer]').waitFor();
+    await desk.key('w');
+    await desk.page.locator('[data-testid=third][data-heard=third]').waitFor();
+    await desk.key('c');
+    await desk.state('wrap_up');
+    assert.match(await desk.at('call-title').innerText(), /Transferred/);
+  });
+
+  test('a transfer that nobody answers gives the customer back, and says so', async () => {
+    await talk();
+    await desk.at('transfer').click();
+    await desk.at('transfer-to').fill('+86 21 5555 0100');
+    await desk.at('transfer-blind').click();
+    await third('leaving');
+    mock.desk.third_over('no_answer');
+    await third('over');
+    assert.match(await desk.at('third-said').innerText(), /No answer/);
+    assert.equal(await desk.at('transfer').isEnabled(), true);
+  });
+
+  test('neither half a name nor a phone that is gone can be chosen', async () => {
+    await talk();
+    await desk.at('transfer').click();
+    await desk.at('transfer-to').fill('fro');
+    assert.equal(await desk.at('transfer-consult').isDisabled(), true);
+    await desk.at('transfer-to').fill('');
+    assert.equal(await desk.at('transfer-store').isDisabled(), true);
+    await desk.at('transfer-front').click();
+    assert.equal(await desk.at('transfer-consult').isEnabled(), true);
+    await desk.page.keyboard.press('Escape');
+    await desk.state('talking');
+  });
+
+  test('the customer who hangs up takes the dialog along', async () => {
+    await talk();
+    await desk.at('transfer').click();
+    await desk.at('transfer-to').waitFor();
+    mock.desk.end('connected', null);
+    await desk.state('wrap_up');
+    await desk.at('transfer-dialog').waitFor({ state: 'detached' });
+  });
+});
+
 describe('a call by keys alone', () => {
   test('ready, call, mute, hold, hang up, outcome, save', async () => {
     await desk.key('Space');

@@ -62,6 +62,17 @@ for (const [locale, tag] of [['en', 'en-GB'], ['zh', 'zh-CN']]) {
     await shot('10-ringing', 900);
     mock.desk.answer();
     await shot('11-talking', 2_500);
+    await desk.key('t');
+    await shot('11-transfer', 500);
+    await desk.at('transfer-front').click();
+    await desk.at('transfer-consult').click();
+    await shot('11-transfer-calling', 700);
+    mock.desk.third_answers();
+    await shot('11-transfer-consulting', 2_200);
+    await desk.key('w');
+    await shot('11-transfer-swapped', 500);
+    await desk.key('x');
+    await shot('11-transfer-over', 500);
     await desk.at('mute').click();
     await desk.at('volume').fill('-12');
     await desk.at('notes').fill(locale === 'zh' ? '客户对 1000M 很感兴趣，需要报价单。' : 'Wants the offer for 1 Gbit/s in writing.');

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod baresip;
 pub mod bench;
 pub mod browser;
+pub mod call_in;
 pub mod churn;
 pub mod daemon;
 pub mod desk;

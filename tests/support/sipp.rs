@@ -99,6 +99,14 @@ impl Scenario {
         scenario
     }
 
+    /// Calls one number and then transfers it to another: `refer_blind`.
+    pub fn transferring(number: &str, at: SocketAddr, to: &str) -> Scenario {
+        let mut scenario = Scenario::named("refer_blind");
+        scenario.target = Some((number.to_owned(), at));
+        scenario.status = Some(to.to_owned());
+        scenario
+    }
+
     /// Whom a calling scenario calls.
     pub fn to(mut self, number: &str, at: SocketAddr) -> Scenario {
         self.target = Some((number.to_owned(), at));

@@ -327,44 +327,17 @@ impl Wire {
         sdp: &str,
     ) {
         self.next += 1;
-        let contact = invite.header("Contact");
-        let target = contact
-            .trim_start_matches('<')
-            .split('>')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let text = format!(
-            "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKb{}\r\nMax-Forwards: 70\r\n\
-             From: {};tag={tag}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} {method}\r\n{headers}{}",
-            self.next,
-            invite.header("To"),
-            invite.header("From"),
-            invite.header("Call-ID"),
-            // An ACK has its INVITE's number, which was the one before.
-            100 + self.next - u32::from(method == "ACK"),
-            content(sdp)
-        );
+        // An ACK has its INVITE's number, which was the one before.
+        let number = self.next - u32::from(method == "ACK");
+        let text = of_called(invite, tag, at, (method, number), headers, sdp);
         self.send(at, &text);
     }
 
     /// Registers a phone by SHA-256 digest (RFC 8760).
     pub fn register(&mut self, user: &str, password: &str, at: SocketAddr) {
-        let request = |extra: &str, cseq: u32| {
-            format!(
-                "REGISTER sip:{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKr{user}{cseq}\r\n\
-                 Max-Forwards: 70\r\nFrom: <sip:{user}@127.0.0.1>;tag=r\r\nTo: <sip:{user}@127.0.0.1>\r\n\
-                 Call-ID: reg-{at}\r\nCSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{at}>\r\n{extra}Content-Length: 0\r\n\r\n"
-            )
-        };
-        self.send(at, &request("", 1));
-        let challenge = self.read(at, "SIP/2.0 401").header("WWW-Authenticate");
-        let uri = format!("sip:{SWITCH}");
-        let authorization = digest(&challenge, user, password, "REGISTER", &uri);
-        self.send(
-            at,
-            &request(&format!("Authorization: {authorization}\r\n"), 2),
-        );
+        self.send(at, &register_with((user, password), at, None));
+        let challenge = self.read(at, "SIP/2.0 401");
+        self.send(at, &register_with((user, password), at, Some(&challenge)));
         self.read(at, "SIP/2.0 200");
     }
 
@@ -415,6 +388,51 @@ impl Made {
              Call-ID: {id}\r\nCSeq: {cseq} {method}\r\nContact: <sip:caller@{at}>\r\n"
         )
     }
+}
+
+/// A REGISTER of a phone, the second time with the answer to the challenge.
+pub fn register_with(
+    (user, password): (&str, &str),
+    at: SocketAddr,
+    challenge: Option<&Letter>,
+) -> String {
+    let (cseq, extra) = match challenge {
+        None => (1, String::new()),
+        Some(challenge) => {
+            let challenge = challenge.header("WWW-Authenticate");
+            let uri = format!("sip:{SWITCH}");
+            let value = digest(&challenge, user, password, "REGISTER", &uri);
+            (2, format!("Authorization: {value}\r\n"))
+        }
+    };
+    format!(
+        "REGISTER sip:{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKr{user}{cseq}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:{user}@127.0.0.1>;tag=r\r\nTo: <sip:{user}@127.0.0.1>\r\n\
+         Call-ID: reg-{at}\r\nCSeq: {cseq} REGISTER\r\nContact: <sip:{user}@{at}>\r\n{extra}Content-Length: 0\r\n\r\n"
+    )
+}
+
+/// A request of the called inside the dialog of this INVITE, which it answered with `tag`.
+pub fn of_called(
+    invite: &Letter,
+    tag: &str,
+    at: SocketAddr,
+    (method, number): (&str, u32),
+    headers: &str,
+    sdp: &str,
+) -> String {
+    let contact = invite.header("Contact");
+    let target = contact.trim_start_matches('<');
+    let target = target.split('>').next().unwrap_or_default();
+    format!(
+        "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKb{method}{number}\r\nMax-Forwards: 70\r\n\
+         From: {};tag={tag}\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {} {method}\r\n{headers}{}",
+        invite.header("To"),
+        invite.header("From"),
+        invite.header("Call-ID"),
+        100 + number,
+        content(sdp)
+    )
 }
 
 fn digest(challenge: &str, user: &str, password: &str, method: &str, uri: &str) -> String {

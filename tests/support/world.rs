@@ -2,7 +2,8 @@
 //! a far end and browsers played by text, and a wire that takes 5 ms. Nothing here waits for
 //! real time; an hour passes in milliseconds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use foredial::trunk::Place;
 use serde_json::Value;
 
 use super::far_end::FarEnd;
+use super::wire::{Letter, register_with};
 
 const WIRE: Duration = Duration::from_millis(5);
 const COMMIT: Duration = Duration::from_millis(2);
@@ -47,10 +49,14 @@ pub struct World {
     pub media: Vec<MediaCommand>,
     /// Everything the switch sent to the trunk, first lines only.
     pub sent: Vec<String>,
+    /// The same, whole.
+    pub letters: Vec<String>,
     config: EngineConfig,
     replies: HashMap<ReplyId, Result<(), Problem>>,
     arrivals: BTreeMap<(Instant, u64), Arrival>,
     browsers: HashMap<u64, Browser>,
+    /// Desk phones, each with what has come for it.
+    phones: HashMap<SocketAddr, VecDeque<Letter>>,
     next: u64,
 }
 
@@ -141,10 +147,12 @@ impl World {
             desks: HashMap::new(),
             media: Vec::new(),
             sent: Vec::new(),
+            letters: Vec::new(),
             config,
             replies: HashMap::new(),
             arrivals: BTreeMap::new(),
             browsers: HashMap::new(),
+            phones: HashMap::new(),
             next: 1,
         }
     }
@@ -232,6 +240,57 @@ impl World {
             tab: flow,
             present: false,
         });
+    }
+
+    /// A page without a voice of its own.
+    pub fn look(&mut self, name: &str) -> u64 {
+        let tab = self.number();
+        self.input(Input::Presence {
+            agent: agent(name),
+            tab,
+            present: true,
+        });
+        tab
+    }
+
+    /// A desk phone registers with the password `p`.
+    pub fn register(&mut self, user: &str, at: SocketAddr) {
+        self.phones.entry(at).or_default();
+        self.phone_sends(at, &register_with((user, "p"), at, None));
+        let challenge = self.phone_reads(at, "SIP/2.0 401");
+        self.phone_sends(at, &register_with((user, "p"), at, Some(&challenge)));
+        self.phone_reads(at, "SIP/2.0 200");
+    }
+
+    pub fn phone_sends(&mut self, at: SocketAddr, text: &str) {
+        let flow = Flow {
+            remote: at,
+            ..udp()
+        };
+        let bytes = text.as_bytes().to_vec();
+        self.later(WIRE, Arrival::AtSwitch(Input::Sip { flow, bytes }));
+    }
+
+    /// The next letter that begins with this; earlier others are thrown away.
+    pub fn phone_reads(&mut self, at: SocketAddr, beginning: &str) -> Letter {
+        let deadline = self.now.instant + Duration::from_secs(5);
+        loop {
+            while let Some(letter) = self.phones.entry(at).or_default().pop_front() {
+                if letter.0.starts_with(beginning) {
+                    return letter;
+                }
+            }
+            assert!(self.now.instant < deadline, "no {beginning} for {at}");
+            self.step(deadline);
+        }
+    }
+
+    /// First lines of all that waits for the phone.
+    pub fn phone_waits(&self, at: SocketAddr) -> Vec<String> {
+        let letters = self.phones.get(&at).into_iter().flatten();
+        letters
+            .map(|letter| letter.first_line().to_owned())
+            .collect()
     }
 
     pub fn ask(&mut self, name: &str, command: AgentCommand) -> Result<(), Problem> {
@@ -427,10 +486,16 @@ impl World {
     fn drain(&mut self) {
         while let Some(output) = self.switch.poll_output() {
             match output {
+                Output::Sip { flow, bytes } if self.phones.contains_key(&flow.remote) => {
+                    let text = String::from_utf8_lossy(&bytes).into_owned();
+                    let letters = self.phones.entry(flow.remote).or_default();
+                    letters.push_back(Letter(text));
+                }
                 Output::Sip { flow, bytes } if flow.transport == Transport::Udp => {
                     let text = String::from_utf8_lossy(&bytes);
                     self.sent
                         .push(text.lines().next().unwrap_or_default().to_owned());
+                    self.letters.push(text.into_owned());
                     self.later(WIRE, Arrival::AtFarEnd(flow.remote, bytes));
                 }
                 Output::Sip { flow, bytes } => self.page_receives(flow.id, &bytes),
@@ -594,6 +659,7 @@ fn config_of(trunks: Vec<Trunk>) -> EngineConfig {
             name: format!("Agent {at}"),
             language: "en".to_owned(),
             campaigns: vec![campaign.clone()],
+            seat: Default::default(),
         };
         (id, profile)
     });

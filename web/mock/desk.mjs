@@ -104,6 +104,36 @@ export class MockDesk {
     this.publish();
   }
 
+  third() {
+    const third = this.call?.transfer;
+    return third && third.state !== 'over' && third.state !== 'joined' ? third : null;
+  }
+
+  held(on) {
+    Object.assign(this.call, { held: on, state: on ? 'held' : 'talking' });
+  }
+
+  third_answers() {
+    const third = this.third();
+    if (!third) return;
+    third.answered_ms = Date.now();
+    if (third.state === 'leaving') return this.hand_over();
+    Object.assign(third, { state: 'consulting', heard: 'third' });
+    this.publish();
+  }
+
+  third_over(outcome) {
+    Object.assign(this.call.transfer, { state: 'over', heard: null, outcome });
+    this.held(false);
+    this.publish();
+  }
+
+  hand_over() {
+    Object.assign(this.call.transfer, { state: 'joined', heard: null });
+    this.call.handed_over = true;
+    this.end('connected', null);
+  }
+
   // --- commands -----------------------------------------------------------------------------------------------------
 
   /** null when done, else the problem. A repeated key gets the first answer. */
@@ -179,6 +209,31 @@ export class MockDesk {
         if (!only('talking')) return wrong();
         Object.assign(this.call, { held: command.on, state: command.on ? 'held' : 'talking' });
         return null;
+      case 'consult':
+      case 'transfer': {
+        if (!only('talking') || this.third()) return wrong();
+        if (command.to === 'phone:store') return problem(409, 'not_registered', 'This phone is not connected', '');
+        const blind = cmd === 'transfer';
+        this.call.transfer = { state: 'calling', kind: command.to.startsWith('phone:') ? 'phone' : 'number', name: command.to.replace('phone:', ''), heard: null, since_ms: Date.now(), answered_ms: null, outcome: null };
+        if (blind) this.call.transfer.state = 'leaving';
+        this.held(true);
+        if (this.auto) this.after(2_000, () => this.third_answers());
+        return null;
+      }
+      case 'swap':
+        if (this.third()?.state !== 'consulting') return wrong();
+        this.call.transfer.heard = this.call.transfer.heard === 'third' ? 'customer' : 'third';
+        this.held(this.call.transfer.heard === 'third');
+        return null;
+      case 'complete':
+        if (!this.third()) return wrong();
+        if (this.third().state === 'consulting') this.hand_over();
+        else this.call.transfer.state = 'leaving';
+        return null;
+      case 'drop':
+        if (!this.third()) return wrong();
+        this.third_over('dropped');
+        return null;
       case 'volume':
         if (!this.call || !(command.db >= -40 && command.db <= 12)) return problem(422, 'volume', 'Out of range', String(command.db));
         this.call.volume_db = command.db;
@@ -229,7 +284,7 @@ export class MockDesk {
   message() {
     return JSON.stringify({
       type: 'desk', epoch: this.epoch, seq: this.seq,
-      desk: { agent: this.agent, now_ms: Date.now(), state: this.state, seat: this.seat, waiting: this.waiting, card: this.card, call: this.call },
+      desk: { agent: this.agent, now_ms: Date.now(), state: this.state, seat: this.seat, waiting: this.waiting, card: this.card, call: this.call, targets: this.state.kind === 'talking' ? { phones: [{ user: 'front', registered: true }, { user: 'store', registered: false }, { user: '101', registered: true }] } : null },
     });
   }
 }

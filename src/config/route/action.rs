@@ -2,13 +2,15 @@
 
 use super::check::Names;
 use crate::config::written::{Found, Section, Wrong};
-use crate::route::{Outward, Step, Tone};
+use crate::id::{AgentId, CampaignId};
+use crate::route::{Outward, Seated, Step, Tone, Waiting, Who};
 use crate::sip::Uri;
 use serde::Serialize;
 
 const STATUS_MIN: u32 = 400;
 const STATUS_MAX: u32 = 699;
-const REMEDY: &str = "choose one of trunk, phone, uri, play, refuse";
+const REMEDY: &str =
+    "choose one of trunk, phone, campaign, queue, agent, last_agent, uri, play, refuse";
 
 /// The first step, under the key of its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -16,6 +18,10 @@ const REMEDY: &str = "choose one of trunk, phone, uri, play, refuse";
 pub enum RouteAction {
     Trunk(Vec<String>),
     Phone(String),
+    Campaign(String),
+    Queue(String),
+    Agent(String),
+    LastAgent(bool),
     Play(String),
     Uri(String),
     Refuse(u32),
@@ -31,6 +37,10 @@ impl RouteAction {
         match self {
             RouteAction::Trunk(names) => ("trunk", names.clone()),
             RouteAction::Phone(user) => ("phone", one(user)),
+            RouteAction::Campaign(id) => ("campaign", one(id)),
+            RouteAction::Queue(id) => ("queue", one(id)),
+            RouteAction::Agent(id) => ("agent", one(id)),
+            RouteAction::LastAgent(_) => ("last_agent", Vec::new()),
             RouteAction::Play(tone) => ("play", one(tone)),
             RouteAction::Uri(uri) => ("uri", one(uri)),
             RouteAction::Refuse(status) => ("refuse", vec![status.to_string()]),
@@ -50,14 +60,20 @@ pub(super) fn words(text: &str) -> (&str, Vec<String>) {
 pub(super) fn step(
     kind: &str,
     values: &[String],
+    waiting: Waiting,
     outward: &dyn Fn(&str) -> Option<Outward>,
 ) -> Option<Step> {
+    let seat = |who| Step::Seat(Seated { who, waiting });
     let first = values.first().map(String::as_str);
     Some(match (kind, first) {
         ("trunk", Some(_)) => {
             Step::Trunks(values.iter().filter_map(|name| outward(name)).collect())
         }
         ("phone", Some(user)) => Step::Phone(user.to_owned()),
+        ("campaign", Some(id)) => seat(Who::Campaign(CampaignId::new(id))),
+        ("queue", Some(id)) => seat(Who::Queue(CampaignId::new(id))),
+        ("agent", Some(id)) => seat(Who::Agent(AgentId::new(id))),
+        ("last_agent", _) => seat(Who::LastAgent),
         ("play", Some(tone)) => Step::Play(Tone::named(tone)?),
         ("uri", Some(uri)) => Step::Uri(uri.to_owned()),
         ("refuse", Some(status)) => Step::Refuse(status.parse().ok()?),
@@ -81,6 +97,10 @@ pub(super) fn read(section: &Section<'_>, names: &Names<'_>) -> Option<RouteActi
     let found = [
         Some(RouteAction::Trunk(trunks.clone())).filter(|_| !trunks.is_empty()),
         text("phone").map(RouteAction::Phone),
+        text("campaign").map(RouteAction::Campaign),
+        text("queue").map(RouteAction::Queue),
+        text("agent").map(RouteAction::Agent),
+        Some(RouteAction::LastAgent(true)).filter(|_| section.flag("last_agent", false)),
         text("play").map(RouteAction::Play),
         text("uri").map(RouteAction::Uri),
         Some(section.count("refuse", 0, STATUS_MIN..=STATUS_MAX))
@@ -118,6 +138,9 @@ fn check(section: &Section<'_>, names: &Names<'_>, kind: &str, found: &Found<Str
     match kind {
         "trunk" => names.trunk(sheet, found),
         "phone" => names.phone(sheet, found),
+        "campaign" | "queue" => names.campaign(sheet, found),
+        "agent" => names.agent(sheet, found),
+        "last_agent" => {}
         "play" => drop(section.check(found.span.clone(), tone(&found.value))),
         "uri" => drop(section.check(found.span.clone(), peer(&found.value))),
         "refuse" => drop(section.check(found.span.clone(), status(&found.value))),

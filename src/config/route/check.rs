@@ -1,14 +1,15 @@
 //! Whether what a route names is there.
 
 use crate::config::written::{Found, Section, Sheet, did_you_mean};
-use crate::config::{AgentConfig, PhoneConfig, TrunkConfig};
-use crate::route::From;
+use crate::config::{AgentConfig, CampaignConfig, PhoneConfig, TrunkConfig};
+use crate::route::{CALLED, From};
 
 /// Everything a route can name.
 pub(in crate::config) struct Names<'a> {
     trunks: &'a [TrunkConfig],
     phones: &'a [PhoneConfig],
     agents: &'a [AgentConfig],
+    campaigns: &'a [CampaignConfig],
 }
 
 impl<'a> Names<'a> {
@@ -16,11 +17,13 @@ impl<'a> Names<'a> {
         trunks: &'a [TrunkConfig],
         phones: &'a [PhoneConfig],
         agents: &'a [AgentConfig],
+        campaigns: &'a [CampaignConfig],
     ) -> Names<'a> {
         Names {
             trunks,
             phones,
             agents,
+            campaigns,
         }
     }
 
@@ -30,8 +33,16 @@ impl<'a> Names<'a> {
     }
 
     pub(super) fn phone(&self, sheet: &Sheet, found: &Found<String>) {
+        if found.value == CALLED {
+            return;
+        }
         let known = || self.phones.iter().map(|phone| phone.user.as_str());
         complain_unless(sheet, found, "phone", known);
+    }
+
+    pub(super) fn campaign(&self, sheet: &Sheet, found: &Found<String>) {
+        let known = || self.campaigns.iter().map(|campaign| campaign.id.as_str());
+        complain_unless(sheet, found, "campaign", known);
     }
 
     pub(super) fn agent(&self, sheet: &Sheet, found: &Found<String>) {

@@ -80,6 +80,54 @@ fn names_that_are_nowhere_are_pointed_at() {
 }
 
 #[test]
+fn a_route_to_agents_says_who_and_how_long_callers_wait() {
+    let config = good(
+        "[[route]]\nname = \"hotline\"\nlast_agent = true\nthen = [\"agent:li.wei\", \"campaign:autumn\", \"queue:autumn\"]\n\
+         queue_s = 30\nqueue_max = 3\nanswer = true\n",
+    );
+    let shown: Vec<String> = steps(&config, 0).iter().map(ToString::to_string).collect();
+    let queue = |nobody: &str| {
+        format!(
+            "the longest READY agent of campaign autumn (at most 3 wait up to 30 s with music; {nobody})"
+        )
+    };
+    let expected = [
+        "the agent who called this number last if she is READY".to_owned(),
+        "agent li.wei if she is READY".to_owned(),
+        queue("nobody waits while none is signed in"),
+        queue("also while none is signed in"),
+    ];
+    assert_eq!(shown, expected);
+    let shown = show(&config).expect("TOML");
+    let again = parse("f.toml", &shown, Path::new("")).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(again.routes, config.routes, "{shown}");
+}
+
+#[test]
+fn a_campaign_or_an_agent_that_is_not_there_is_pointed_at() {
+    let text = format!("{PEOPLE}[[route]]\nname = \"a\"\ncampaign = \"autum\"\n");
+    let errors = parse("f.toml", &text, Path::new("")).expect_err("no such campaign");
+    let said = &errors.rendered[0];
+    assert!(said.contains("there is no campaign `autum`"), "{said}");
+    assert!(said.contains("did you mean `autumn`"), "{said}");
+    assert!(said.starts_with("f.toml:15:"), "{said}");
+    assert_eq!(
+        wrong(
+            "[[route]]\nname = \"a\"\nagent = \"li.wie\"\nthen = [\"queue:x\"]\nqueue_max = 1001\n"
+        ),
+        [
+            "there is no agent `li.wie`",
+            "there is no campaign `x`",
+            "`queue_max` is out of range"
+        ]
+    );
+    assert_eq!(
+        wrong("[[route]]\nname = \"a\"\nlast_agent = true\nagent = \"li.wei\"\n"),
+        ["a route begins with one step, and here are several"]
+    );
+}
+
+#[test]
 fn a_bad_regex_is_shown_with_a_caret_under_it() {
     let text = format!("{PEOPLE}[[route]]\nname = \"a\"\nregex = \"^(12\"\nphone = \"u1\"\n");
     let errors = parse("f.toml", &text, Path::new("")).expect_err("a bad regex");
@@ -134,7 +182,7 @@ fn a_route_has_one_pattern_one_first_step_and_whose_calls_it_sends_out() {
     );
     assert_eq!(
         wrong("[routing]\npermit = [\"host\"]\n"),
-        ["`host` is not an IP address"]
+        ["`host` is neither an IP address nor a CIDR block"]
     );
 }
 
@@ -170,7 +218,7 @@ fn the_switch_to_be_measured_is_a_good_configuration() {
     let text = include_str!("../../../config/bench.toml");
     let config =
         parse("bench.toml", text, Path::new("")).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(config.phones.len(), 2_000);
+    assert_eq!(config.phones.len(), 20_000);
     let recorded: Vec<bool> = config.plan().rules.iter().map(|rule| rule.record).collect();
     assert_eq!(recorded, [false, true, false]);
 }

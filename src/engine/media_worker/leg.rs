@@ -44,6 +44,7 @@ pub struct Counts {
     pub octets_in: u64,
     pub packets_out: u64,
     pub octets_out: u64,
+    pub reports_out: u64,
     pub refused: u64,
     pub heard_once: bool,
     /// Aimed, or RTP or RTCP came.

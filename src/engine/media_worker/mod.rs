@@ -112,9 +112,21 @@ impl MediaWorkerHandle {
 
 impl MediaCommander {
     pub fn send(&self, command: MediaCommand) {
-        let rung = self.sender.send(command).is_ok() && self.bell.ring().is_ok();
-        if !rung {
+        self.leave(command);
+        self.ring();
+    }
+
+    /// Without waking the worker: it obeys at its next [`Self::ring`], and while it has legs at
+    /// its next tick.
+    pub fn leave(&self, command: MediaCommand) {
+        if self.sender.send(command).is_err() {
             tracing::error!("a media worker is gone");
+        }
+    }
+
+    pub fn ring(&self) {
+        if let Err(error) = self.bell.ring() {
+            tracing::error!(%error, "a media worker cannot be woken");
         }
     }
 }

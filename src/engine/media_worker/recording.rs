@@ -17,6 +17,8 @@ const MUTED_BYTES_MAX: usize = 960;
 pub struct Recordings {
     running: HashMap<CallId, Running>,
     recorder: RecorderDoor,
+    /// Legs may know of a recording.
+    tapped: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,7 @@ impl Recordings {
         Recordings {
             running: HashMap::new(),
             recorder,
+            tapped: false,
         }
     }
 
@@ -70,7 +73,11 @@ impl Recordings {
     }
 
     /// Writes down with each leg where it is recorded. After any change of legs or recordings.
-    pub fn retap(&self, legs: &mut Legs) {
+    pub fn retap(&mut self, legs: &mut Legs) {
+        if self.running.is_empty() && !std::mem::take(&mut self.tapped) {
+            return;
+        }
+        self.tapped = !self.running.is_empty();
         for place in legs.places() {
             if let Some(leg) = legs.at(place) {
                 leg.tap = None;

@@ -40,13 +40,16 @@ impl Plane {
         self.send_report(now, leg, false);
     }
 
-    /// The last report, with a BYE for the stream (RFC 3550 section 6.6).
+    /// The last report, with a BYE for the stream (RFC 3550 section 6.6): who has sent nothing
+    /// must not send one.
     pub fn report_end(&self, now: Moment, leg: &mut Leg) {
         self.tell(MediaFact::Quality {
             leg: leg.id,
             quality: quality(leg),
         });
-        self.send_report(now, leg, true);
+        if leg.counts.packets_out > 0 || leg.counts.reports_out > 0 {
+            self.send_report(now, leg, true);
+        }
     }
 
     fn send_report(&self, now: Moment, leg: &mut Leg, bye: bool) {
@@ -70,7 +73,9 @@ impl Plane {
             return;
         };
         // A report that the kernel does not take is made up for by the next.
-        let _ = trunk.send_report(&rtcp::write(&report, CNAME), to);
+        if trunk.send_report(&rtcp::write(&report, CNAME), to) {
+            leg.counts.reports_out += 1;
+        }
     }
 }
 

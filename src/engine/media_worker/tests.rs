@@ -16,7 +16,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
+mod bridge;
 mod opus;
+mod recording;
 mod srtp;
 
 const A: LegId = LegId(1);
@@ -369,165 +371,6 @@ fn assert_level(samples: &[i16], hz: f64, expected: f64, within: f64) {
 }
 
 #[test]
-fn a_tone_crosses_the_bridge_in_the_listeners_law() {
-    let house = House::new();
-    let (mut a, mut b) = (house.phone(A, Law::Mu), house.phone(B, Law::A));
-    house.bridge();
-    wait_and_listen(FRAME * 2, &mut [&mut a, &mut b]);
-    (a.heard, b.heard) = (vec![], vec![]);
-    talk(1.0, &mut [(&mut a, 700.0), (&mut b, 1_100.0)]);
-    for (phone, theirs, own) in [(&a, 1_100.0, 700.0), (&b, 700.0, 1_100.0)] {
-        assert_eq!(phone.heard.len(), 50);
-        assert!(phone.heard[0].marker && !phone.heard[1].marker);
-        assert!(
-            phone
-                .heard
-                .iter()
-                .all(|packet| packet.payload_type == phone.law.payload_type())
-        );
-        phone.assert_one_stream();
-        assert_level(&phone.sound(), theirs, -12.0, 0.5);
-        assert!(level_at(&phone.sound(), own) < -50.0);
-    }
-    let rest = house.end();
-    let lost: u64 = rest
-        .iter()
-        .filter_map(|fact| match fact {
-            MediaFact::Quality { quality, .. } => {
-                assert_eq!(quality.packets_in, 50);
-                Some(quality.lost)
-            }
-            _ => None,
-        })
-        .sum();
-    assert_eq!(lost, 0);
-    assert_eq!(
-        rest.iter()
-            .filter(|f| matches!(f, MediaFact::FirstPacket { .. }))
-            .count(),
-        2
-    );
-}
-
-#[test]
-fn hold_music_comes_without_drift_and_goes_over_into_the_bridge() {
-    let house = House::new();
-    let (mut a, mut b) = (house.phone(A, Law::A), house.phone(B, Law::A));
-    house.worker.send(MediaCommand::Listen {
-        leg: B,
-        to: Source::Music,
-    });
-    wait_and_listen(FRAME * 3, &mut [&mut b]);
-    b.heard.clear();
-    let start = Instant::now();
-    wait_and_listen(Duration::from_secs(2), &mut [&mut b]);
-    let due = start.elapsed().as_millis() as usize / 20;
-    // A worker that was kept from its work for long skips; it never runs ahead.
-    let played = b.heard.len();
-    assert!(
-        (due - due / 10..=due + 2).contains(&played),
-        "{played} packets, {due} were due"
-    );
-    assert_level(&b.sound(), 500.0, -20.0, 0.5);
-    // Then the other leg, then silence: still one stream.
-    house.bridge();
-    talk(0.5, &mut [(&mut a, 700.0)]);
-    b.listen();
-    house.worker.send(MediaCommand::Listen {
-        leg: B,
-        to: Source::Silence,
-    });
-    wait_and_listen(FRAME * 10, &mut [&mut b]);
-    b.assert_one_stream();
-    assert!(b.heard.iter().filter(|packet| packet.marker).count() >= 2);
-    assert!(level_dbfs(&b.sound()[b.sound().len() - 800..]) < -60.0);
-    house.end();
-}
-
-#[test]
-fn mute_silences_one_leg_and_gain_softens_it_for_others_only() {
-    let house = House::new();
-    let (mut a, mut b) = (house.phone(A, Law::Mu), house.phone(B, Law::Mu));
-    house.bridge();
-    let recorded = house.record(A, B);
-    wait_and_listen(FRAME * 2, &mut [&mut a, &mut b]);
-    let mut parts = vec![];
-    for (mute, db) in [(false, 0.0), (true, 0.0), (false, -12.0)] {
-        house.worker.send(MediaCommand::Mute { leg: A, on: mute });
-        house.worker.send(MediaCommand::Gain { leg: A, db });
-        wait_and_listen(FRAME * 2, &mut [&mut a, &mut b]);
-        (a.heard, b.heard) = (vec![], vec![]);
-        let span = talk(1.0, &mut [(&mut a, 700.0), (&mut b, 1_100.0)]);
-        wait_and_listen(FRAME * 5, &mut [&mut a, &mut b]);
-        parts.push((a.sound(), b.sound(), span));
-    }
-    for (heard_by_a, ..) in &parts {
-        assert_level(heard_by_a, 1_100.0, -12.0, 0.5);
-    }
-    assert_level(&parts[0].1, 700.0, -12.0, 0.5);
-    assert!(level_dbfs(&parts[1].1) < -70.0);
-    assert_level(&parts[2].1, 700.0, -24.0, 1.0);
-
-    let (path, duration_ms) = house.stop_recording();
-    let passed = recorded.elapsed().as_millis() as u64;
-    assert!(
-        (3_000..=passed).contains(&duration_ms),
-        "{duration_ms} of {passed} ms"
-    );
-    let (left, right) = channels(&path);
-    let part = |side, n: usize| inside(side, recorded, parts[n].2);
-    assert_recorded(part(&left, 0), 700.0);
-    assert!(
-        level_dbfs(part(&left, 1)) < -70.0,
-        "a muted voice is not recorded"
-    );
-    assert_recorded(part(&left, 2), 700.0);
-    for n in 0..3 {
-        assert_recorded(part(&right, n), 1_100.0);
-        assert!(level_at(part(&right, n), 700.0) < -30.0);
-        assert!(level_at(part(&left, n), 1_100.0) < -30.0);
-    }
-    house.end();
-}
-
-#[test]
-fn nothing_from_before_the_recording_is_in_it_and_a_new_agent_leg_goes_on() {
-    let house = House::with(|config| config.report_every = FRAME * 2);
-    let (mut a, mut b) = (house.phone(A, Law::Mu), house.phone(B, Law::A));
-    talk(0.5, &mut [(&mut a, 700.0), (&mut b, 1_100.0)]);
-    for spoken in [A, B] {
-        house.wait(|fact| match fact {
-            MediaFact::Quality { leg, quality } => {
-                (leg == spoken && quality.packets_in == 25).then_some(())
-            }
-            _ => None,
-        });
-    }
-    let recorded = house.record(A, B);
-    let before = Instant::now();
-    wait_and_listen(Duration::from_millis(500), &mut [&mut a, &mut b]);
-    let first = talk(0.6, &mut [(&mut a, 700.0), (&mut b, 1_100.0)]);
-    // The agent's page is loaded again: another leg, the same file.
-    house.worker.send(MediaCommand::CloseLeg { leg: A });
-    let mut again = house.phone(LegId(3), Law::A);
-    house.record(LegId(3), B);
-    wait_and_listen(FRAME * 5, &mut [&mut b]);
-    let second = talk(0.6, &mut [(&mut again, 900.0), (&mut b, 1_100.0)]);
-    let (path, _) = house.stop_recording();
-    assert_eq!(path, house.path());
-    let (left, right) = channels(&path);
-    for side in [&left, &right] {
-        assert!(level_dbfs(inside(side, recorded, (before, first.0))) < -80.0);
-    }
-    assert_recorded(inside(&left, recorded, first), 700.0);
-    assert_recorded(inside(&left, recorded, second), 900.0);
-    assert!(level_at(inside(&left, recorded, second), 700.0) < -40.0);
-    assert_recorded(inside(&right, recorded, first), 1_100.0);
-    assert_recorded(inside(&right, recorded, second), 1_100.0);
-    house.end();
-}
-
-#[test]
 fn a_panic_in_one_leg_ends_that_leg_alone() {
     let house = House::new();
     let (mut a, mut b) = (house.phone(A, Law::Mu), house.phone(B, Law::Mu));
@@ -572,56 +415,6 @@ fn a_taken_port_is_told() {
         _ => None,
     });
     assert_eq!(told, (A, port));
-    house.end();
-}
-
-#[test]
-fn a_stranger_gets_nothing_and_is_not_heard() {
-    let house = House::new();
-    let (mut a, mut b) = (house.phone(A, Law::Mu), house.phone(B, Law::Mu));
-    house.bridge();
-    let mut stranger = Phone {
-        leg: A,
-        socket: UdpSocket::bind((LOOPBACK, 0)).expect("a port"),
-        ..house.phone(LegId(9), Law::Mu)
-    };
-    stranger
-        .socket
-        .set_read_timeout(Some(Duration::from_millis(1)))
-        .expect("set");
-    talk(0.2, &mut [(&mut a, 700.0), (&mut b, 1_100.0)]);
-    b.heard.clear();
-    stranger.to = a.to;
-    talk(
-        0.4,
-        &mut [(&mut a, 700.0), (&mut stranger, 2_000.0), (&mut b, 1_100.0)],
-    );
-    assert!(stranger.heard.is_empty());
-    assert_eq!(b.heard.len(), 20);
-    assert!(level_at(&b.sound(), 2_000.0) < -50.0);
-    house.end();
-}
-
-#[test]
-fn a_digit_passes_to_who_knows_events_and_leaves_no_hole_elsewhere() {
-    let house = House::new();
-    let (mut a, mut b) = (house.phone(A, Law::Mu), house.phone(B, Law::Mu));
-    house.bridge();
-    wait_and_listen(FRAME * 2, &mut [&mut b]);
-    b.heard.clear();
-    talk(0.1, &mut [(&mut a, 700.0)]);
-    a.send(101, &[5, 0x8A, 3, 32]);
-    talk(0.1, &mut [(&mut a, 700.0)]);
-    b.listen();
-    let digits: Vec<_> = b
-        .heard
-        .iter()
-        .filter(|packet| packet.payload_type == 101)
-        .collect();
-    assert_eq!(digits.len(), 1);
-    assert_eq!(digits[0].payload.as_ref(), [5, 0x8A, 3, 32]);
-    assert_eq!(b.heard.len(), 11);
-    b.assert_one_stream();
     house.end();
 }
 
@@ -722,26 +515,6 @@ fn a_browser_offer_that_is_none_is_refused() {
         house.wait(|fact| matches!(fact, MediaFact::BrowserRefused { leg: A, .. }).then_some(()));
     }
     house.end();
-}
-
-#[test]
-fn shutdown_finishes_the_recordings() {
-    let house = House::new();
-    let (mut a, _b) = (house.phone(A, Law::Mu), house.phone(B, Law::Mu));
-    house.record(A, B);
-    talk(0.3, &mut [(&mut a, 700.0)]);
-    let facts = house.end();
-    let recorded = facts.iter().find_map(|fact| match fact {
-        MediaFact::Recorded {
-            duration_ms, bytes, ..
-        } => Some((*duration_ms, *bytes)),
-        _ => None,
-    });
-    let (duration_ms, bytes) = recorded.expect("the file is whole");
-    assert!(
-        duration_ms >= 100 && (bytes - 44) / 32 == duration_ms,
-        "{duration_ms} ms, {bytes}"
-    );
 }
 
 fn channels(path: &Path) -> (Vec<i16>, Vec<i16>) {

@@ -173,6 +173,8 @@ impl Switch {
             recording: None,
             emergency: routed.emergency,
             best: None,
+            accepted: false,
+            moved: false,
             since: now.utc,
         };
         self.through.calls.insert(id, call);

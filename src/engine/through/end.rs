@@ -52,6 +52,11 @@ impl Switch {
             return self.through_not_referred(now, id, &refusal);
         }
         let session = call.caller.session;
+        if call.accepted {
+            let reason = format!("SIP;cause={}", refusal.status);
+            self.through.counters.unanswered += 1;
+            return self.through_close(now, id, Some(&reason));
+        }
         // What we say of ourselves is said as it is.
         let ours = refusal.phrase.is_none();
         let status = if ours {
@@ -98,6 +103,7 @@ impl Switch {
         let Some(call) = self.through.calls.remove(&id) else {
             return;
         };
+        self.caller_gone(now, id);
         let Through {
             caller,
             phase,
@@ -183,6 +189,9 @@ impl Switch {
                 let Some(id) = self.through_of(*leg) else {
                     return Some(fact);
                 };
+                if self.port_tried_again(now, id) {
+                    return None;
+                }
                 tracing::error!(
                     port,
                     "RTP port is taken by another program; see [media] rtp_ports"

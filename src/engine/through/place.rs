@@ -13,7 +13,7 @@ use crate::engine::switch::{LegOf, SessionOf, Switch, sdp_body};
 use crate::engine::trunk_call::{Way, Ways};
 use crate::id::CallId;
 use crate::now::Now;
-use crate::route::{Outcome, Outward, Question, Source, Step, Tone};
+use crate::route::{CALLED, Outcome, Outward, Question, Source, Step, Tone};
 use crate::sdp::{Codec, Direction};
 use crate::sip::{Credentials, Flow, InviteTimers, NameAddr, Party, Reason, SessionId, Uri};
 use crate::trunk::Outgoing;
@@ -66,8 +66,16 @@ impl Switch {
     fn through_step(&mut self, now: Now, id: CallId, step: Step) -> bool {
         match step {
             Step::Trunks(trunks) => self.through_trunks(now, id, trunks),
+            Step::Phone(user) if user == CALLED => {
+                let called = self.through.call(id).map(|call| call.number.clone());
+                self.through_to_phone(now, id, &called.unwrap_or_default())
+            }
             Step::Phone(user) => self.through_to_phone(now, id, &user),
             Step::Uri(uri) => self.through_to_peer(now, id, &uri),
+            Step::Seat(seated) => {
+                self.through.set_deadline(id, None);
+                self.caller_for_agents(now, id, seated)
+            }
             Step::Play(tone) => self.through_play(now, id, tone),
             Step::Refuse(status) => {
                 self.note_refusal(id, Refusal::ours(status));
@@ -367,9 +375,14 @@ impl Switch {
         } = placement;
         let mut plan = self.sip.plan_invite(&request_uri, from, to, &flow);
         plan.route = route;
-        let timers = InviteTimers {
+        let usual = InviteTimers {
             answer: answer_timeout,
+            ..InviteTimers::default()
         };
+        let trunk = way
+            .as_ref()
+            .and_then(|way| self.config.trunks.get(&way.trunk));
+        let timers = trunk.map_or(usual, |trunk| trunk.timers(answer_timeout));
         let session = self
             .sip
             .invite(now, plan, headers, Some(offer), credentials, timers);

@@ -154,9 +154,10 @@ impl Switch {
 
     /// 200 to the caller, with our answer to his offer, or with our offer when he made none.
     pub(super) fn through_accept(&mut self, now: Now, id: CallId) {
-        let Some(call) = self.through.call(id) else {
+        let Some(call) = self.through.call(id).filter(|call| !call.accepted) else {
             return;
         };
+        call.accepted = true;
         let body = match &call.answer {
             Some(answer) => answer.clone(),
             None => call.caller.sdp.offer(Direction::SendRecv),

@@ -61,7 +61,7 @@ impl Switch {
         let session = match (&way, &ways) {
             (Some(way), Some(ways)) => self.invite_way(now, way, ways, plan, vec![], Some(offer)),
             _ => {
-                let timers = InviteTimers { answer: None };
+                let timers = InviteTimers::default();
                 self.sip
                     .invite(now, plan, vec![], Some(offer), None, timers)
             }

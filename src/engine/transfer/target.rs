@@ -1,16 +1,21 @@
 //! Who is meant: `phone:<user>`, or a number as it is dialled: E.164, an extension of the route
 //! plan, or in the manner of the campaign's first trunk.
 
+use serde_json::{Value, json};
+
 use super::To;
+use crate::engine::call::Call;
 use crate::engine::card::shown_number;
 use crate::engine::handle::Problem;
-use crate::engine::resolved::Campaign;
+use crate::engine::resolved::{Campaign, Phone};
 use crate::engine::switch::Switch;
 use crate::id::AgentId;
 use crate::now::Now;
 use crate::route::{Outcome, Question, Source, Step};
 
 const PHONE: &str = "phone:";
+/// Phones a page is offered; any other is reached by its name.
+const PHONES_MAX: usize = 200;
 /// What people write between digits.
 const BETWEEN: [char; 6] = [' ', '-', '(', ')', '.', '/'];
 
@@ -78,6 +83,19 @@ impl Switch {
             (false, _) => None,
         };
         e164.map(To::Number).ok_or_else(unknown)
+    }
+
+    /// Whom her page offers while she talks; phones come and go without her page being told.
+    pub(in crate::engine) fn targets(&self, agent: &AgentId) -> Value {
+        if !self.live_call(agent).is_some_and(Call::is_answered) {
+            return Value::Null;
+        }
+        let shown = |phone: &Phone| {
+            let registered = !self.sip.contacts(&phone.user).is_empty();
+            json!({ "user": phone.user, "registered": registered })
+        };
+        let phones = self.config.phones.iter().take(PHONES_MAX).map(shown);
+        json!({ "phones": phones.collect::<Vec<_>>() })
     }
 
     pub(super) fn name_of(&self, to: &To, campaign: &Campaign) -> String {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::sip::doors::Door;
+use crate::sip::event::Reliability;
 use crate::sip::guard::LockoutRules;
 use crate::sip::message::Limits;
 use crate::sip::registrar::RegistrarLimits;
@@ -17,6 +18,9 @@ pub struct EndpointConfig {
     pub realm: String,
     /// The host of addresses of record, besides our addresses. `None`: any host is ours.
     pub domain: Option<String>,
+    /// Further hosts that are ours; `*.example.com` is every host below example.com. With any of
+    /// them, calls and OPTIONS for other names hear 404 (RFC 3261 §8.2.2.1).
+    pub domains: Vec<String>,
     pub lockout: LockoutRules,
     /// Requests of known scanners get no answer.
     pub drop_scanners: bool,
@@ -43,6 +47,8 @@ pub struct EndpointConfig {
     pub min_se_s: u32,
     /// Send 18x reliably to everyone who supports it, not only to those who require it.
     pub reliable_provisionals: bool,
+    /// The same in INVITEs of ours.
+    pub reliability: Reliability,
     /// Media types an INVITE may carry; anything else is 415.
     pub accept: Vec<String>,
 }
@@ -55,6 +61,7 @@ impl EndpointConfig {
             user_agent: concat!("Foredial/", env!("CARGO_PKG_VERSION")).to_owned(),
             realm: "foredial".to_owned(),
             domain: None,
+            domains: Vec::new(),
             lockout: LockoutRules::default(),
             drop_scanners: true,
             udp_advertised,
@@ -70,6 +77,7 @@ impl EndpointConfig {
             session_expires_s: 1_800,
             min_se_s: 90,
             reliable_provisionals: false,
+            reliability: Reliability::default(),
             accept: vec!["application/sdp".to_owned()],
         }
     }

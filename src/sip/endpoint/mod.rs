@@ -19,8 +19,9 @@ use crate::now::Now;
 
 use super::accounts::Accounts;
 use super::auth::{Algorithm, Credentials, Secret};
-use super::dialog::{InvitePlan, Orphan};
+use super::dialog::{DialogIdentity, InvitePlan, Orphan};
 use super::event::{Flow, InfoDigit, InviteTimers, Output, PingId, SessionId, SipEvent};
+use super::guard::AddressBlock;
 use super::message::{Body, Method, NameAddr, Request, Response};
 use super::registrar::{Change, Registered, Registrar};
 use super::replaces::Replaces;
@@ -38,6 +39,8 @@ pub struct Endpoint {
     /// Flows whose user something else has proved.
     trusted: HashMap<u64, String>,
     sources: HashMap<IpAddr, trust::Permit>,
+    /// Those who may call without a challenge.
+    permitted: Vec<AddressBlock>,
     pings: BTreeSet<PingId>,
     next_ping: u64,
     registering: registering::Registering,
@@ -47,7 +50,11 @@ pub struct Endpoint {
 impl Endpoint {
     #[must_use]
     pub fn new(config: EndpointConfig, seed: u64) -> Endpoint {
-        let registrar = Registrar::new(config.registrar, config.domain.clone());
+        let registrar = {
+            let mut registrar = Registrar::new(config.registrar, config.domain.clone());
+            registrar.set_domains(config.domain.clone(), config.domains.clone());
+            registrar
+        };
         let defence = trust::Defence::new(&config);
         let realm = config.realm.clone();
         let stack = Stack::new(config, seed);
@@ -60,6 +67,7 @@ impl Endpoint {
             defence,
             trusted: HashMap::new(),
             sources: HashMap::new(),
+            permitted: Vec::new(),
             pings: BTreeSet::new(),
             next_ping: 0,
             registering: registering::Registering::default(),
@@ -83,6 +91,25 @@ impl Endpoint {
 
     pub fn forget_source(&mut self, ip: IpAddr) {
         self.sources.remove(&ip.to_canonical());
+    }
+
+    /// Whoever sends from these blocks may call without a challenge, and register nobody. They
+    /// take the place of those given before.
+    pub fn permit_blocks(&mut self, blocks: Vec<AddressBlock>) {
+        self.permitted = blocks;
+    }
+
+    /// Takes over what may change while the endpoint works: its domains, its lockout, and whether
+    /// scanners are answered.
+    pub fn reconfigure(&mut self, config: &EndpointConfig) {
+        self.defence.set_rules(config.lockout);
+        self.registrar
+            .set_domains(config.domain.clone(), config.domains.clone());
+        let own = &mut self.stack.config;
+        own.domain.clone_from(&config.domain);
+        own.domains.clone_from(&config.domains);
+        own.lockout = config.lockout;
+        own.drop_scanners = config.drop_scanners;
     }
 
     /// A phone's account. `order`: the challenges it is sent, first choice first.
@@ -276,6 +303,13 @@ impl Endpoint {
     #[must_use]
     pub fn replaces_of(&self, session: SessionId) -> Option<Replaces> {
         self.sessions.replaces_of(session)
+    }
+
+    /// The dialog this session has or, of a call that came in, would have once it is answered:
+    /// what is written down before the answer leaves.
+    #[must_use]
+    pub fn dialog_of(&self, session: SessionId) -> Option<DialogIdentity> {
+        self.sessions.dialog_of(session)
     }
 
     // ── outside calls

@@ -4,9 +4,10 @@
 use crate::now::Now;
 use crate::sip::event::{Flow, Output, Party, SessionId, SipEvent, Transport};
 use crate::sip::message::{
-    ALLOW, Body, Message, Method, Parsed, Part, Request, Response, Target, UriError, media_type,
-    parse, parts,
+    ALLOW, Body, Message, Method, Parsed, Part, Request, Response, Target, Uri, UriError,
+    media_type, parse, parts,
 };
+use crate::sip::registrar::covers;
 use crate::sip::replaces::Replaces;
 use crate::sip::session::{Session, session_too_brief};
 use crate::sip::stack::{SUPPORTED, stamp_source};
@@ -149,7 +150,7 @@ impl Endpoint {
     }
 
     fn on_request_outside(&mut self, now: Now, flow: &Flow, back: Flow, request: Request) {
-        if let Some(refusal) = self.refusal_outside(&request) {
+        if let Some(refusal) = self.refusal_outside(now, flow, &request) {
             return self.stack.send(back, refusal.to_bytes());
         }
         match request.method {
@@ -174,7 +175,7 @@ impl Endpoint {
     }
 
     /// RFC 3261 8.2.1 to 8.2.3, and the limits.
-    fn refusal_outside(&mut self, request: &Request) -> Option<Response> {
+    fn refusal_outside(&mut self, now: Now, flow: &Flow, request: &Request) -> Option<Response> {
         if let Some(status) = method_refusal(&request.method) {
             return Some(self.stack.refusal(request, status));
         }
@@ -188,6 +189,12 @@ impl Endpoint {
             // A domain registers at a SIP URI (RFC 3261 10.2); numbers and services are called.
             Ok(Target::Tel(_) | Target::Urn(_)) if request.method == Method::Register => {
                 return Some(self.stack.refusal(request, 416));
+            }
+            // RFC 3261 8.2.2.1: not an address that is ours. A registrar judges the To.
+            Ok(Target::Sip(uri))
+                if request.method != Method::Register && !self.is_at_home(flow, &uri) =>
+            {
+                return Some(self.stack.refusal(request, 404));
             }
             Ok(_) => {}
         }
@@ -207,11 +214,8 @@ impl Endpoint {
         if request.method == Method::Invite && !self.may_answer(request) {
             return Some(self.stack.refusal(request, 406));
         }
-        let full = self.stack.tx.len() >= self.stack.config.transactions_max
-            || self.sessions.len() >= self.stack.config.sessions_max
-            || self.defence.refuses(&request.method);
-        if full && request.method != Method::Options {
-            self.counters.overload += 1;
+        if let Some(reason) = self.busy(&request.method) {
+            self.turned_away_busy(now, flow, reason);
             let mut refusal = self.stack.refusal(request, 503);
             refusal
                 .headers
@@ -219,6 +223,34 @@ impl Endpoint {
             return Some(refusal);
         }
         None
+    }
+
+    /// Whether requests for this host are taken: for an address always, for a name when `domains`
+    /// holds it or nothing.
+    fn is_at_home(&self, flow: &Flow, uri: &Uri) -> bool {
+        let config = &self.stack.config;
+        let named = || {
+            let mut names = config.domains.iter().chain(&config.domain);
+            names.any(|domain| covers(domain, &uri.host))
+        };
+        // A page of ours calls its seat by a name of its own.
+        let seat = self.trusted.contains_key(&flow.id);
+        seat || config.domains.is_empty() || uri.host_ip().is_some() || named()
+    }
+
+    /// Why nothing new is begun now, if it is not. OPTIONS costs nothing.
+    fn busy(&self, method: &Method) -> Option<&'static str> {
+        if *method == Method::Options {
+            return None;
+        }
+        let config = &self.stack.config;
+        if self.stack.tx.len() >= config.transactions_max {
+            return Some("transactions");
+        }
+        if self.sessions.len() >= config.sessions_max {
+            return Some("sessions");
+        }
+        self.defence.refuses(method).then_some("load")
     }
 
     /// RFC 3261 8.2.2.3: what is required and we do not do. No proxy feature is ours.

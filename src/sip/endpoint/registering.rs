@@ -12,6 +12,9 @@ use crate::sip::transaction::{Failure, Owner};
 
 use super::Endpoint;
 
+/// A registrar that calls every nonce stale is answered so often and no more.
+const CHALLENGES_MAX: u8 = 4;
+
 /// One REGISTER of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegisterId(pub u64);
@@ -44,6 +47,7 @@ struct Asked {
     flow: Flow,
     /// The nonce that was answered before.
     answered: Option<String>,
+    challenges: u8,
 }
 
 #[derive(Default)]
@@ -83,6 +87,7 @@ impl Endpoint {
             request,
             flow: *flow,
             answered: None,
+            challenges: 0,
         };
         self.send_register(now, id, asked);
         self.settle(now);
@@ -112,7 +117,8 @@ impl Endpoint {
         let Some(mut asked) = self.registering.asked.remove(&id) else {
             return;
         };
-        if let Some(who) = asked.plan.credentials.clone()
+        let credentials = asked.plan.credentials.clone();
+        if let Some(who) = credentials.filter(|_| asked.challenges < CHALLENGES_MAX)
             && let Some((again, nonce)) = self.stack.answer_challenge(
                 &asked.request,
                 response,
@@ -122,6 +128,7 @@ impl Endpoint {
         {
             asked.request = again;
             asked.answered = Some(nonce);
+            asked.challenges += 1;
             return self.send_register(now, id, asked);
         }
         let retry_after_s = response.headers.seconds("Retry-After");
@@ -175,3 +182,7 @@ fn granted(response: &Response, plan: &RegisterPlan) -> u32 {
         .or_else(|| response.headers.seconds("Expires"))
         .unwrap_or(plan.expires_s)
 }
+
+#[cfg(test)]
+#[path = "registering_tests.rs"]
+mod tests;

@@ -1,13 +1,14 @@
 //! Who may ask for what (trust: deny by default), and what becomes of those who guess.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::now::Now;
 use crate::sip::accounts::Verdict;
 use crate::sip::event::{Flow, SipEvent};
 use crate::sip::guard::{
-    Bounded, Load, Locked, Lockout, Overload, SecurityEvent, SecurityNote, Source, is_scanner,
+    Bounded, Load, Locked, Lockout, LockoutRules, Overload, SecurityEvent, SecurityNote, Source,
+    is_scanner,
 };
 use crate::sip::message::{Method, Request, Response, Uri};
 
@@ -29,6 +30,8 @@ pub(super) struct Defence {
     lockout: Lockout,
     overload: Overload,
     said: Bounded<(Source, SecurityEvent), Instant>,
+    /// When somebody was last told that there is too much to do.
+    said_overload: Option<Instant>,
 }
 
 impl Defence {
@@ -37,7 +40,12 @@ impl Defence {
             lockout: Lockout::new(config.lockout),
             overload: Overload::default(),
             said: Bounded::new(SAID_MAX),
+            said_overload: None,
         }
+    }
+
+    pub fn set_rules(&mut self, rules: LockoutRules) {
+        self.lockout.set_rules(rules);
     }
 
     /// Whether a new request is turned away because there is too much to do.
@@ -57,8 +65,14 @@ impl Endpoint {
     }
 
     fn is_known(&self, flow: &Flow) -> bool {
+        let ip = flow.remote.ip().to_canonical();
         self.trusted.contains_key(&flow.id)
-            || self.sources.contains_key(&flow.remote.ip().to_canonical())
+            || self.sources.contains_key(&ip)
+            || self.is_permitted(ip)
+    }
+
+    fn is_permitted(&self, ip: IpAddr) -> bool {
+        self.permitted.iter().any(|block| block.contains(ip))
     }
 
     /// Whether this address is locked out: nothing from it is even read.
@@ -97,9 +111,14 @@ impl Endpoint {
         if !self.stack.config.digest {
             return Ok(None);
         }
-        let source = self.sources.get(&flow.remote.ip().to_canonical());
+        let ip = flow.remote.ip().to_canonical();
+        let source = self.sources.get(&ip);
         let registers = request.method == Method::Register;
-        if source.is_some_and(|source| !registers || source.may_register) {
+        let known = match registers {
+            true => source.is_some_and(|source| source.may_register),
+            false => source.is_some() || self.is_permitted(ip),
+        };
+        if known {
             return Ok(None);
         }
         if self.accounts.is_empty() {
@@ -172,6 +191,17 @@ impl Endpoint {
             response.headers.put("WWW-Authenticate", value);
         }
         response
+    }
+
+    /// RFC 3261 21.5.4: too much is going on. The security log is told once in a while, whoever
+    /// was turned away: in a flood they are many.
+    pub(super) fn turned_away_busy(&mut self, now: Now, flow: &Flow, reason: &'static str) {
+        self.counters.overload += 1;
+        let said = self.defence.said_overload;
+        if said.is_none_or(|at| now.instant.saturating_duration_since(at) >= SAY_AGAIN_AFTER) {
+            self.defence.said_overload = Some(now.instant);
+            self.say(flow, SecurityEvent::Overload, None, reason);
+        }
     }
 
     // ── the security log

@@ -19,6 +19,16 @@ impl AddressBlock {
         AddressBlock { address, bits }
     }
 
+    /// `bits`: leading ones that count, at most 32 for IPv4 and 128 for IPv6.
+    #[must_use]
+    pub fn new(address: IpAddr, bits: u8) -> AddressBlock {
+        let whole = AddressBlock::one(address);
+        AddressBlock {
+            bits: bits.min(whole.bits),
+            ..whole
+        }
+    }
+
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {

@@ -108,6 +108,18 @@ impl Gate {
         }
     }
 
+    /// Other rules from now on; buckets stay as full as they are.
+    pub fn set_rules(&mut self, access: AccessList, strangers_rate: Rate, trusted_rate: Rate) {
+        self.access = access;
+        self.strangers_rate = strangers_rate;
+        self.trusted_rate = trusted_rate;
+    }
+
+    /// Whom a trunk's name stands for may change at any time.
+    pub fn set_trusted(&mut self, trusted: Vec<AddressBlock>) {
+        self.trusted = trusted;
+    }
+
     /// Decides on one message by where it came from and its first line.
     pub fn admit(&mut self, now: Instant, ip: IpAddr, message: &[u8]) -> Admission {
         let ip = ip.to_canonical();

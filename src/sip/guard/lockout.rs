@@ -67,6 +67,11 @@ pub(in crate::sip) struct Lockout {
 }
 
 impl Lockout {
+    /// Other rules from now on; locks that were put on stay. How many are remembered stays, too.
+    pub fn set_rules(&mut self, rules: LockoutRules) {
+        self.rules = rules;
+    }
+
     pub fn new(rules: LockoutRules) -> Lockout {
         let size = rules.remembered_max;
         Lockout {

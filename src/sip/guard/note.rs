@@ -40,6 +40,8 @@ pub enum SecurityEvent {
     Flood,
     /// A call outside was refused by `[fraud]`.
     Fraud,
+    /// New work was turned away with 503.
+    Overload,
 }
 
 impl SecurityEvent {
@@ -54,6 +56,7 @@ impl SecurityEvent {
             SecurityEvent::Theft => "theft",
             SecurityEvent::Flood => "flood",
             SecurityEvent::Fraud => "fraud",
+            SecurityEvent::Overload => "overload",
         }
     }
 }

@@ -74,8 +74,34 @@ impl NameAddr {
 
 fn is_display_word(word: &str) -> bool {
     // Bare UTF-8 names are not in the grammar, and are on the wire every day.
-    let ascii: Vec<u8> = word.bytes().filter(u8::is_ascii).collect();
-    ascii.is_empty() || is_token(&ascii)
+    word.bytes()
+        .filter(u8::is_ascii)
+        .all(super::headers::is_token_byte)
+}
+
+/// The tag of an address, found without reading the rest of it, where it is written plainly: one
+/// pair of brackets, no quotes. `None` says that it must be read whole.
+pub(super) fn plain_tag(text: &str) -> Option<Option<&str>> {
+    if text.contains('"') {
+        return None;
+    }
+    let (_, params) = text.split_once('<')?.1.split_once('>')?;
+    let mut parts = params.split(';');
+    let first = parts.next()?;
+    if !first.trim().is_empty() || params.contains(['<', '>', ',']) {
+        return None;
+    }
+    for part in parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let (name, value) = (name.trim(), value.trim());
+        if name.eq_ignore_ascii_case("tag") {
+            return is_token(value.as_bytes()).then_some(Some(value));
+        }
+        if !is_token(name.as_bytes()) {
+            return None;
+        }
+    }
+    Some(None)
 }
 
 fn bracketed(display: Option<String>, rest: &str) -> Option<NameAddr> {
@@ -241,12 +267,18 @@ impl fmt::Display for NameAddr {
         if let Some(display) = &self.display {
             write!(out, "{} ", quote(display))?;
         }
-        write!(out, "<{}>", unbroken(&self.uri))?;
+        for part in ["<", &unbroken(&self.uri), ">"] {
+            out.write_str(part)?;
+        }
         for (name, value) in &self.params {
-            match value {
-                Some(value) if is_token(value.as_bytes()) => write!(out, ";{name}={value}")?,
-                Some(value) => write!(out, ";{name}={}", quote(value))?,
-                None => write!(out, ";{name}")?,
+            out.write_str(";")?;
+            out.write_str(name)?;
+            let Some(value) = value else { continue };
+            out.write_str("=")?;
+            if is_token(value.as_bytes()) {
+                out.write_str(value)?;
+            } else {
+                out.write_str(&quote(value))?;
             }
         }
         Ok(())

@@ -1,13 +1,19 @@
 //! Header fields (RFC 3261 §7.3): names in their long form, values as bytes, order kept.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::address::plain_tag;
 use super::{NameAddr, Uri, Via};
 
-/// One header field. `value` is unfolded and trimmed; `raw` is the field as it arrived.
+/// One header field. `value` is unfolded and trimmed; `raw` is the field as it arrived. Both are
+/// parts of the message they came in, not copies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    name: String,
-    value: Vec<u8>,
-    raw: Option<Vec<u8>>,
+    name: Cow<'static, str>,
+    value: Bytes,
+    raw: Option<Bytes>,
 }
 
 /// An outgoing field that would have broken the message: CR, LF or NUL in it, or no name.
@@ -38,11 +44,33 @@ impl Header {
 
     #[must_use]
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.value).into_owned()
+        self.lossy().into_owned()
+    }
+
+    fn lossy(&self) -> Cow<'_, str> {
+        // The usual case is the cheap one to find out.
+        match std::str::from_utf8(&self.value) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => String::from_utf8_lossy(&self.value),
+        }
     }
 }
 
 impl Headers {
+    /// Room for this many fields.
+    pub(super) fn with_room(fields: usize) -> Headers {
+        Headers {
+            list: Vec::with_capacity(fields),
+        }
+    }
+
+    /// The first field of that name, as text where it is.
+    pub(super) fn first(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut fields = self.list.iter();
+        let found = fields.find(|header| header.name.eq_ignore_ascii_case(name));
+        found.map(Header::lossy)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Header> {
         self.list.iter()
     }
@@ -61,7 +89,7 @@ impl Headers {
     /// The first field of that name as text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
-        self.named(name).next().map(Header::text)
+        self.first(name).map(Cow::into_owned)
     }
 
     /// Every field of that name as text, not split at commas.
@@ -74,26 +102,28 @@ impl Headers {
     #[must_use]
     pub fn items(&self, name: &str) -> Vec<String> {
         self.named(name)
-            .flat_map(|header| split_commas(&header.text()))
+            .flat_map(|header| split_commas(&header.lossy()))
             .collect()
     }
 
     #[must_use]
     pub fn address(&self, name: &str) -> Option<NameAddr> {
-        NameAddr::parse(&self.text(name)?)
+        NameAddr::parse(&self.first(name)?)
     }
 
     /// The tag of From or To.
     #[must_use]
     pub fn tag(&self, name: &str) -> Option<String> {
-        self.address(name)?.param("tag").map(str::to_owned)
+        let text = self.first(name)?;
+        match plain_tag(&text) {
+            Some(tag) => tag.map(str::to_owned),
+            None => NameAddr::parse(&text)?.param("tag").map(str::to_owned),
+        }
     }
 
     #[must_use]
     pub fn via(&self) -> Option<Via> {
-        let fields = self
-            .named("Via")
-            .map(|header| String::from_utf8_lossy(&header.value));
+        let fields = self.named("Via").map(Header::lossy);
         let mut tops = fields.filter_map(|text| first_item(&text).map(Via::parse));
         tops.next().flatten()
     }
@@ -101,7 +131,7 @@ impl Headers {
     /// CSeq as number and method text.
     #[must_use]
     pub fn cseq(&self) -> Option<(u32, String)> {
-        let text = self.text("CSeq")?;
+        let text = self.first("CSeq")?;
         let mut words = text.split_ascii_whitespace();
         let number = words.next()?;
         let method = words.next()?.to_owned();
@@ -130,8 +160,9 @@ impl Headers {
     /// A number of seconds, as in Expires and Retry-After (whose comment is passed over).
     #[must_use]
     pub fn seconds(&self, name: &str) -> Option<u32> {
-        let text = self.text(name)?;
-        let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+        let text = self.first(name)?;
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let digits = &text[..digits];
         if digits.is_empty() {
             None
         } else {
@@ -150,8 +181,8 @@ impl Headers {
             return Err(RefusedHeader);
         }
         self.list.push(Header {
-            name: long_name(name).to_owned(),
-            value: value.to_vec(),
+            name: kept_name(name),
+            value: Bytes::copy_from_slice(value),
             raw: None,
         });
         Ok(())
@@ -164,9 +195,9 @@ impl Headers {
         let _ = self.push(name, value);
     }
 
-    pub(super) fn push_received(&mut self, name: &str, value: Vec<u8>, raw: Vec<u8>) {
+    pub(super) fn push_received(&mut self, name: &str, value: Bytes, raw: Bytes) {
         self.list.push(Header {
-            name: long_name(name).to_owned(),
+            name: kept_name(name),
             value,
             raw: Some(raw),
         });
@@ -174,12 +205,11 @@ impl Headers {
 
     /// Takes over every field of that name, bytes untouched.
     pub fn copy(&mut self, from: &Headers, name: &str) {
-        let copied = from.named(name).map(|header| Header {
+        self.list.extend(from.named(name).map(|header| Header {
+            name: header.name.clone(),
+            value: header.value.clone(),
             raw: None,
-            ..header.clone()
-        });
-        let copied: Vec<Header> = copied.collect();
-        self.list.extend(copied);
+        }));
     }
 
     pub(super) fn append_to_first(&mut self, name: &str, suffix: &[u8]) {
@@ -188,7 +218,7 @@ impl Headers {
             .iter_mut()
             .find(|header| header.name.eq_ignore_ascii_case(name));
         if let Some(header) = found {
-            header.value.extend_from_slice(suffix);
+            header.value = [&header.value[..], suffix].concat().into();
         }
     }
 
@@ -203,7 +233,7 @@ impl Headers {
         let first = Commas::of(&header.value).next().unwrap_or_default();
         let mut value = item.as_bytes().to_vec();
         value.extend_from_slice(&header.value[first.end..]);
-        header.value = value;
+        header.value = value.into();
     }
 
     pub fn remove(&mut self, name: &str) {
@@ -226,12 +256,55 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
 }
 
+/// Names as nearly everybody writes them; keeping one of these costs nothing.
+const USUAL: [&str; 28] = [
+    "Via",
+    "From",
+    "To",
+    "Call-ID",
+    "CSeq",
+    "Contact",
+    "Max-Forwards",
+    "Content-Length",
+    "Content-Type",
+    "Allow",
+    "Supported",
+    "User-Agent",
+    "Server",
+    "Route",
+    "Record-Route",
+    "Expires",
+    "Authorization",
+    "WWW-Authenticate",
+    "Proxy-Authorization",
+    "Proxy-Authenticate",
+    "Accept",
+    "Require",
+    "Reason",
+    "Session-Expires",
+    "Min-SE",
+    "P-Asserted-Identity",
+    "Privacy",
+    "Date",
+];
+
+/// The name in its long form, written as it came.
+fn kept_name(name: &str) -> Cow<'static, str> {
+    match USUAL.iter().find(|usual| **usual == name) {
+        Some(usual) => Cow::Borrowed(usual),
+        None => match compact_name(name) {
+            Some(long) => Cow::Borrowed(long),
+            None => Cow::Owned(name.to_owned()),
+        },
+    }
+}
+
 /// RFC 3261 7.3.3 and 20: compact names of the registry.
-pub(super) fn long_name(name: &str) -> &str {
+fn compact_name(name: &str) -> Option<&'static str> {
     let [letter] = name.as_bytes() else {
-        return name;
+        return None;
     };
-    match letter.to_ascii_lowercase() {
+    Some(match letter.to_ascii_lowercase() {
         b'a' => "Accept-Contact",
         b'b' => "Referred-By",
         b'c' => "Content-Type",
@@ -252,8 +325,8 @@ pub(super) fn long_name(name: &str) -> &str {
         b'v' => "Via",
         b'x' => "Session-Expires",
         b'y' => "Identity",
-        _ => name,
-    }
+        _ => return None,
+    })
 }
 
 /// Splits at commas that stand outside quotes and angle brackets; empty elements vanish.

@@ -1,6 +1,8 @@
 //! Bytes of one datagram or WebSocket message to a [`Message`] (RFC 3261 §7, §18.3), with the
 //! checks of RFC 4475 done before anything else sees it.
 
+use bytes::Bytes;
+
 use super::headers::{first_item, is_token};
 use super::uri::URI_BYTES_MAX;
 use super::{Headers, Message, Method, NameAddr, Request, Response, Via};
@@ -8,6 +10,8 @@ use super::{Headers, Message, Method, NameAddr, Request, Response, Via};
 /// Octets of one header field, and of all of them together.
 const FIELD_BYTES_MAX: usize = 16_384;
 const HEAD_BYTES_MAX: usize = 49_152;
+/// Room made for at first.
+const FIELDS_USUAL: usize = 16;
 
 /// What one message may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +61,19 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Parsed {
     if bytes.is_empty() {
         return Parsed::KeepAlive { ping: blank >= 4 };
     }
+    // What headers are parts of.
+    let bytes = &Bytes::copy_from_slice(bytes);
     let whole = find(bytes, b"\r\n\r\n");
     let end = whole.unwrap_or(bytes.len());
     let head = bytes[..end].strip_suffix(b"\r\n").unwrap_or(&bytes[..end]);
     let body = bytes.get(end + 4..).unwrap_or_default();
     let start_len = find(head, b"\r\n").unwrap_or(head.len());
     let fields = head.get(start_len + 2..).unwrap_or_default();
-    let mut scan = Scan::default();
+    let mut scan = Scan {
+        source: bytes,
+        headers: Headers::with_room(FIELDS_USUAL),
+        defect: None,
+    };
     if too_long {
         scan.blame(513, "Message Too Large");
     }
@@ -82,13 +92,13 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Parsed {
     }
 }
 
-#[derive(Default)]
-struct Scan {
+struct Scan<'a> {
+    source: &'a Bytes,
     headers: Headers,
     defect: Option<Defect>,
 }
 
-impl Scan {
+impl Scan<'_> {
     /// The first defect found is the one reported.
     fn blame(&mut self, status: u16, phrase: &'static str) {
         self.defect.get_or_insert(Defect(status, phrase));
@@ -117,7 +127,7 @@ impl Scan {
             return self.blame(400, "Header Field Without Colon");
         };
         let name = raw[..colon].trim_ascii_end();
-        let value = unfold(&raw[colon + 1..]);
+        let value = unfold(self.source, &raw[colon + 1..]);
         if !is_token(name) {
             return self.blame(400, "Bad Header Field Name");
         }
@@ -125,8 +135,9 @@ impl Scan {
             return self.blame(400, "Bare CR or LF");
         }
         // A token is ASCII, so nothing is lost.
-        let name = String::from_utf8_lossy(name).into_owned();
-        self.headers.push_received(&name, value, raw.to_vec());
+        let name = String::from_utf8_lossy(name);
+        let raw = self.source.slice_ref(raw);
+        self.headers.push_received(&name, value, raw);
     }
 
     /// RFC 3261 18.3 over datagrams: surplus octets are cut off, missing ones are an error.
@@ -161,11 +172,8 @@ impl Scan {
                 _ => self.blame(400, "Repeated Header Field"),
             }
         }
-        if self
-            .headers
-            .call_id()
-            .is_some_and(|id| id.is_empty() || id.contains([' ', '\t']))
-        {
+        let call_id = self.headers.first("Call-ID");
+        if call_id.is_some_and(|id| id.is_empty() || id.contains([' ', '\t'])) {
             self.blame(400, "Bad Call-ID");
         }
         for (name, phrase) in [("From", "Bad From"), ("To", "Bad To")] {
@@ -182,14 +190,14 @@ impl Scan {
             _ => {}
         }
         // The top Via is rewritten in place, so it must stand first in the first field.
-        match self.headers.text("Via") {
+        let top = self
+            .headers
+            .first("Via")
+            .map(|text| !text.starts_with(',') && first_item(&text).and_then(Via::parse).is_some());
+        match top {
             None => self.blame(400, "Missing Via"),
-            Some(text) if text.starts_with(',') => self.blame(400, "Bad Via"),
-            Some(text) => {
-                if first_item(&text).and_then(Via::parse).is_none() {
-                    self.blame(400, "Bad Via");
-                }
-            }
+            Some(false) => self.blame(400, "Bad Via"),
+            Some(true) => {}
         }
         let mut contacts = self.headers.items("Contact").into_iter();
         if !contacts.all(|one| one == "*" || NameAddr::parse(&one).is_some()) {
@@ -207,7 +215,7 @@ fn has_plain_tag(address: &NameAddr) -> bool {
     valued && tags.next().is_none()
 }
 
-fn request(start: &[u8], mut scan: Scan, body: &[u8]) -> Parsed {
+fn request(start: &[u8], mut scan: Scan<'_>, body: &[u8]) -> Parsed {
     let Some((method, uri)) = request_line(start, &mut scan) else {
         return Parsed::Garbage("no request line");
     };
@@ -240,7 +248,7 @@ fn request(start: &[u8], mut scan: Scan, body: &[u8]) -> Parsed {
 }
 
 /// RFC 3261 7.1: exactly one SP between the three parts.
-fn request_line(start: &[u8], scan: &mut Scan) -> Option<(Method, String)> {
+fn request_line(start: &[u8], scan: &mut Scan<'_>) -> Option<(Method, String)> {
     let line = std::str::from_utf8(start).ok()?;
     let (method, rest) = line.split_once(' ')?;
     if !is_token(method.as_bytes()) {
@@ -277,7 +285,7 @@ fn is_version(text: &str) -> bool {
         .is_some_and(|(major, minor)| digits(major) && digits(minor))
 }
 
-fn response(start: &[u8], mut scan: Scan, body: &[u8]) -> Parsed {
+fn response(start: &[u8], mut scan: Scan<'_>, body: &[u8]) -> Parsed {
     let line = String::from_utf8_lossy(start);
     let Some((version, rest)) = line.split_once(' ') else {
         return Parsed::Garbage("no status");
@@ -321,7 +329,10 @@ fn take_field(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// RFC 3261 7.3.1: a folded line end and the whitespace around it count as one SP.
-fn unfold(raw: &[u8]) -> Vec<u8> {
+fn unfold(source: &Bytes, raw: &[u8]) -> Bytes {
+    if find(raw, b"\r\n").is_none() {
+        return source.slice_ref(without_blanks(raw));
+    }
     let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let Some(at) = find(rest, b"\r\n") {
@@ -335,18 +346,24 @@ fn unfold(raw: &[u8]) -> Vec<u8> {
         rest = &rest[blanks..];
     }
     out.extend_from_slice(rest);
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let first = out.iter().take_while(|b| blank(b)).count();
-    let last = out.iter().rev().take_while(|b| blank(b)).count();
-    if first >= out.len() {
-        Vec::new()
-    } else {
-        out[first..out.len() - last].to_vec()
-    }
+    Bytes::copy_from_slice(without_blanks(&out))
+}
+
+fn without_blanks(bytes: &[u8]) -> &[u8] {
+    let solid = |b: &u8| !matches!(b, b' ' | b'\t');
+    let first = bytes.iter().position(solid).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(solid).map_or(first, |last| last + 1);
+    &bytes[first..end]
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack
-        .windows(needle.len())
-        .position(|window| window == needle)
+    let (first, rest) = needle.split_first()?;
+    let mut from = 0;
+    loop {
+        let at = from + haystack[from..].iter().position(|b| b == first)?;
+        if haystack[at + 1..].starts_with(rest) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
 }

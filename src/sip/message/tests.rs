@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::{
-    Limits, Message, Method, NameAddr, Parsed, Request, Response, Uri, UriError, Via, parse,
+    Headers, Limits, Message, Method, NameAddr, Parsed, Request, Response, Uri, UriError, Via,
+    parse,
 };
 
 fn read(text: &str) -> Parsed {
@@ -363,5 +364,32 @@ proptest! {
         };
         let expected: String = phrase.chars().filter(|c| !c.is_control()).collect();
         prop_assert_eq!(again.phrase, expected);
+    }
+}
+
+#[test]
+fn a_plain_tag_is_what_reading_the_whole_address_finds() {
+    let texts = [
+        "<sip:a@b>;tag=1",
+        "Ann <sip:a@b;tag=no>;x=y; TAG = 1 ",
+        "<sip:a@b>",
+        "\"<;tag=2>\" <sip:a@b>;tag=3",
+        "sip:a@b;tag=4",
+        "<sip:a@b>;tag",
+        "<sip:a@b>;tag=\"5\"",
+        "<sip:a@b>;y=\"x;tag=6\";tag=7",
+        "<sip:a@b>;;tag=8",
+        "<sip:a@b>;tag=9;tag=10",
+        "<sip:a@b>;tag=1;\u{e9}=2",
+        "<sip:a@b> x;tag=11",
+    ];
+    for text in texts {
+        let whole = NameAddr::parse(text).and_then(|one| one.param("tag").map(str::to_owned));
+        let mut headers = Headers::default();
+        headers.put("To", text);
+        // A list that cannot be read is refused before anyone asks for its tag.
+        if NameAddr::parse(text).is_some() {
+            assert_eq!(headers.tag("To"), whole, "{text}");
+        }
     }
 }

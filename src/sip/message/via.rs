@@ -1,5 +1,6 @@
 //! Via (RFC 3261 §20.42, RFC 3581 rport).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -32,11 +33,7 @@ impl Via {
         let rest = rest.trim();
         let (sent_by, params) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
         // RFC 3261 25.1 lets whitespace stand around the colon of sent-by.
-        let sent_by: String = sent_by
-            .split_ascii_whitespace()
-            .collect::<Vec<_>>()
-            .join(" ");
-        let sent_by = sent_by.replace(" :", ":").replace(": ", ":");
+        let sent_by = without_spaces(sent_by);
         let (host, port) = split_host_port(&sent_by)?;
         if !valid_host(host) {
             return None;
@@ -116,29 +113,46 @@ impl Via {
 
     #[must_use]
     pub fn sent_by(&self) -> String {
-        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}{port}", self.host.to_ascii_lowercase())
+        let mut host = self.host.to_ascii_lowercase();
+        if let Some(port) = self.port {
+            host.push(':');
+            host.push_str(&port.to_string());
+        }
+        host
     }
 }
 
 impl fmt::Display for Via {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "SIP/2.0/{} {}", self.transport, self.host)?;
+        for part in ["SIP/2.0/", &self.transport, " ", &self.host] {
+            out.write_str(part)?;
+        }
         if let Some(port) = self.port {
             write!(out, ":{port}")?;
         }
         for (name, value) in &self.params {
-            match value {
-                // `received` holds bare IPv6 (RFC 3261 25.1), so a colon needs no quotes.
-                Some(value) if is_plain(value) => {
-                    write!(out, ";{name}={value}")?;
-                }
-                Some(value) => write!(out, ";{name}={}", super::address::quote(value))?,
-                None => write!(out, ";{name}")?,
+            out.write_str(";")?;
+            out.write_str(name)?;
+            let Some(value) = value else { continue };
+            out.write_str("=")?;
+            // `received` holds bare IPv6 (RFC 3261 25.1), so a colon needs no quotes.
+            if is_plain(value) {
+                out.write_str(value)?;
+            } else {
+                out.write_str(&super::address::quote(value))?;
             }
         }
         Ok(())
     }
+}
+
+fn without_spaces(sent_by: &str) -> Cow<'_, str> {
+    if !sent_by.bytes().any(|b| b.is_ascii_whitespace()) {
+        return Cow::Borrowed(sent_by);
+    }
+    let words: Vec<&str> = sent_by.split_ascii_whitespace().collect();
+    let joined = words.join(" ").replace(" :", ":").replace(": ", ":");
+    Cow::Owned(joined)
 }
 
 /// A token, or an address.

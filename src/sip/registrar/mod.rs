@@ -102,6 +102,21 @@ pub struct Registered<'a> {
     pub expires_at: Instant,
 }
 
+/// Whether a written domain means this host: by its name, or as `*.` and a name above it.
+pub(in crate::sip) fn covers(domain: &str, host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    match domain.strip_prefix("*.") {
+        None => domain.eq_ignore_ascii_case(host),
+        Some(above) => {
+            let at = host.len().checked_sub(above.len());
+            let split = at.and_then(|at| host.split_at_checked(at));
+            split.is_some_and(|(below, name)| {
+                name.eq_ignore_ascii_case(above) && below.len() > 1 && below.ends_with('.')
+            })
+        }
+    }
+}
+
 struct Aor {
     key: Box<str>,
     /// As it was first registered.
@@ -113,6 +128,8 @@ pub(super) struct Registrar {
     limits: RegistrarLimits,
     /// The one host addresses of record stand at; without one every host is ours.
     domain: Option<String>,
+    /// Further ones; `*.` stands for every host below.
+    domains: Vec<String>,
     ids: HashMap<Box<str>, AorId>,
     aors: HashMap<AorId, Aor>,
     on: HashMap<Way, Vec<AorId>>,
@@ -126,6 +143,7 @@ impl Registrar {
         Registrar {
             limits,
             domain,
+            domains: Vec::new(),
             ids: HashMap::new(),
             aors: HashMap::new(),
             on: HashMap::new(),
@@ -133,6 +151,12 @@ impl Registrar {
             bindings: 0,
             next: 0,
         }
+    }
+
+    /// The hosts that are ours from now on; what is bound stays.
+    pub fn set_domains(&mut self, domain: Option<String>, domains: Vec<String>) {
+        self.domain = domain;
+        self.domains = domains;
     }
 
     pub fn len(&self) -> usize {
@@ -153,10 +177,10 @@ impl Registrar {
 
     /// RFC 3261 10.3 step 5: the one key of an address of record, or `None` when it is not ours.
     fn key(&self, uri: &Uri) -> Option<Box<str>> {
-        let ours = self
-            .domain
-            .as_ref()
-            .is_none_or(|domain| domain.eq_ignore_ascii_case(&uri.host) || uri.host_ip().is_some());
+        let mut names = self.domain.iter().chain(&self.domains).peekable();
+        let ours = names.peek().is_none()
+            || uri.host_ip().is_some()
+            || names.any(|domain| covers(domain, &uri.host));
         let aor = uri.aor();
         let user = aor.rsplit_once('@').map_or("", |(user, _)| user);
         ours.then(|| user.into())

@@ -362,6 +362,31 @@ fn a_domain_of_ones_own_makes_other_domains_unknown() {
 }
 
 #[test]
+fn a_domain_is_one_host_and_a_star_every_host_below() {
+    for (domain, host, ours) in [
+        ("example.com", "Example.COM", true),
+        ("example.com", "example.com.", true),
+        ("example.com", "sip.example.com", false),
+        ("*.example.com", "sip.example.com", true),
+        ("*.example.com", "a.b.EXAMPLE.com", true),
+        ("*.example.com", "example.com", false),
+        ("*.example.com", "badexample.com", false),
+        ("*.example.com", ".example.com", false),
+        ("*.example.com", "com", false),
+    ] {
+        assert_eq!(covers(domain, host), ours, "{host} in {domain}");
+    }
+    let mut bench = Bench::with(RegistrarLimits::default(), Some("house"));
+    let more = vec!["*.example.com".to_owned()];
+    bench.registrar.set_domains(Some("house".to_owned()), more);
+    let contact = ["Contact: <sip:a@h>"];
+    let asked = bench.ask_as("ann@sip.example.com", 1, &contact);
+    assert_eq!(refused(&asked), 200);
+    assert_eq!(bench.reach("ann@house").len(), 1, "the same user");
+    assert_eq!(refused(&bench.ask_as("ann@example.net", 2, &contact)), 404);
+}
+
+#[test]
 fn bindings_outlive_the_process_as_text() {
     let mut bench = Bench::new();
     let contact = format!("Contact: <sip:ann@10.0.0.9>;q=0.3;reg-id=1;{INSTANCE};expires=600");

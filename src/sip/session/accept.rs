@@ -108,6 +108,17 @@ impl Session {
         };
     }
 
+    /// The dialog there is, or the one that answering makes.
+    pub fn identity(&self) -> Option<DialogIdentity> {
+        match (&self.dialog, &self.state) {
+            (Some(dialog), _) => Some(dialog.clone()),
+            (None, State::Offered(offered)) => {
+                DialogIdentity::of_called(&offered.request, &self.local_tag, self.flow)
+            }
+            (None, _) => None,
+        }
+    }
+
     pub fn reject(
         &mut self,
         now: Now,

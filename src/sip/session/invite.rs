@@ -2,9 +2,9 @@
 
 use crate::now::Now;
 use crate::sip::dialog::{DialogIdentity, InvitePlan};
-use crate::sip::event::{EndedBy, RedirectContact, SessionId, SipEvent};
+use crate::sip::event::{EndedBy, RedirectContact, Reliability, SessionId, SipEvent};
 use crate::sip::message::{Body, Method, NameAddr, Request, Response, Uri};
-use crate::sip::stack::{Ack, Stack, put_body, reason_of};
+use crate::sip::stack::{Ack, SUPPORTED_UNRELIABLE, Stack, put_body, reason_of};
 use crate::sip::transaction::{Failure, Owner, TxId};
 
 use super::orphan::CSEQ_LEAP;
@@ -39,7 +39,13 @@ impl Session {
         }
         put_body(&mut request.headers, &mut request.body, body);
         let mut session = Session::new(id, &plan, Origin::Outgoing);
+        session.timing.wish(timers.session_expires_s);
         session.timing.ask(&stack.config, &mut request.headers);
+        match timers.reliability.unwrap_or(stack.config.reliability) {
+            Reliability::Off => request.headers.put("Supported", SUPPORTED_UNRELIABLE),
+            Reliability::Supported => {}
+            Reliability::Required => request.headers.put("Require", "100rel"),
+        }
         let mut clocks = stack.timers();
         clocks.invite_timeout = timers.answer.unwrap_or(clocks.invite_timeout);
         session.said = body.cloned();

@@ -13,6 +13,7 @@ use crate::sip::transaction::{Failure, TxId};
 use super::Session;
 use super::cancel::cancel_late;
 use super::invite::dismiss_answer;
+use crate::sip::dialog::DialogIdentity;
 
 pub(in crate::sip) struct Sessions {
     table: HashMap<SessionId, Session>,
@@ -111,6 +112,10 @@ impl Sessions {
 
     pub fn replaces_of(&self, id: SessionId) -> Option<Replaces> {
         self.table.get(&id)?.replaces()
+    }
+
+    pub fn dialog_of(&self, id: SessionId) -> Option<DialogIdentity> {
+        self.table.get(&id)?.identity()
     }
 
     pub fn local_tag(&self, id: SessionId) -> Option<String> {

@@ -24,6 +24,8 @@ const AGAIN: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Timing {
     running: Option<Running>,
+    /// Instead of the configured interval, in this session.
+    wish_s: Option<u32>,
     /// The largest Min-SE heard.
     min_s: u32,
     pub peer_updates: bool,
@@ -54,6 +56,15 @@ impl Timing {
         }
     }
 
+    /// Another interval than the configured one.
+    pub fn wish(&mut self, wish_s: Option<u32>) {
+        self.wish_s = wish_s;
+    }
+
+    fn wished_s(&self, config: &EndpointConfig) -> u32 {
+        self.wish_s.unwrap_or(config.session_expires_s)
+    }
+
     pub fn raise(&mut self, min_s: u32) {
         self.min_s = self.min_s.max(min_s);
     }
@@ -64,7 +75,7 @@ impl Timing {
         headers.remove("Min-SE");
         let wish_s = match self.running {
             Some(running) => running.interval_s,
-            None => config.session_expires_s,
+            None => self.wished_s(config),
         };
         if wish_s == 0 {
             return;
@@ -98,7 +109,7 @@ impl Timing {
         let (asked_s, refresher) = session_expires(headers);
         let ours_s = match self.running {
             Some(running) => running.interval_s,
-            None => config.session_expires_s,
+            None => self.wished_s(config),
         };
         let wish_s = if ours_s == 0 {
             u32::MAX
@@ -129,7 +140,7 @@ impl Timing {
     pub fn agreed_by_peer(&mut self, now: Now, config: &EndpointConfig, response: &Response) {
         self.learn(&response.headers);
         match session_expires(&response.headers) {
-            (Some(interval_s), refresher) if config.session_expires_s > 0 => {
+            (Some(interval_s), refresher) if self.wished_s(config) > 0 => {
                 self.run(now, interval_s, refresher.as_deref() != Some("uas"));
             }
             _ => self.running = None,

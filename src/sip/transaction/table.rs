@@ -115,6 +115,8 @@ pub(in crate::sip) struct Transactions {
     servers: HashMap<ServerKey, TxId>,
     merges: HashMap<MergeKey, TxId>,
     deadlines: Deadlines<TxId>,
+    /// Of the request last found to be new.
+    arrived: Option<ServerKey>,
     next: u64,
     timers: Timers,
     notes: VecDeque<Note>,
@@ -139,6 +141,7 @@ impl Transactions {
             servers: HashMap::new(),
             merges: HashMap::new(),
             deadlines: Deadlines::new(),
+            arrived: None,
             next: 0,
             timers,
             notes: VecDeque::new(),
@@ -290,6 +293,7 @@ impl Transactions {
     /// Matches a request; retransmissions are answered here.
     pub fn handle_request(&mut self, now: Now, request: &Request) -> Arrival {
         let is_ack = request.method == Method::Ack;
+        self.arrived = None;
         let Some(key) = server_key(request, &request.method) else {
             return Arrival::Absorbed;
         };
@@ -298,6 +302,7 @@ impl Transactions {
                 return Arrival::Ack;
             }
             let merged = merge_key(request).is_some_and(|key| self.merges.contains_key(&key));
+            self.arrived = Some(key);
             return if merged {
                 Arrival::Merged
             } else {
@@ -326,7 +331,8 @@ impl Transactions {
     /// A transaction for a request just found to be [`Arrival::New`]. `flow` is where its
     /// responses go.
     pub fn accept(&mut self, flow: Flow, request: &Request, owner: Owner) -> Option<TxId> {
-        let key = server_key(request, &request.method)?;
+        let key = self.arrived.take();
+        let key = key.or_else(|| server_key(request, &request.method))?;
         let reliable = flow.transport.is_reliable();
         let machine = match request.method {
             Method::Invite => Machine::ServerInvite(ServerInvite::new(reliable, self.timers)),

@@ -392,6 +392,30 @@ fn a_personal_callback_is_its_agents_until_the_grace_is_over() {
 }
 
 #[test]
+fn a_repeated_cancel_gets_the_first_answer_and_takes_no_later_card_away() {
+    let mut house = House::new(rows(1));
+    let card = house.card("me");
+    let cancel = Command::Cancel {
+        token: card.token,
+        agent: card.agent,
+        key: "click".to_owned(),
+    };
+    let released = |fact| {
+        matches!(
+            fact,
+            Fact::Released {
+                lead: LeadId(1),
+                ..
+            }
+        )
+    };
+    assert!(released(house.tell(cancel.clone())));
+    let next = house.card("me");
+    assert!(released(house.tell(cancel)), "the first answer again");
+    assert_eq!(house.card("me").token, next.token, "her new card stays");
+}
+
+#[test]
 fn a_session_ends_when_it_is_closed_or_over() {
     let mut house = House::new(vec![]);
     let agent = AgentId::new("a");

@@ -21,6 +21,8 @@ test('every state has one next action', () => {
   expect(action('ready', { waiting: { reason: 'no_leads', earliest_ms: null } })).toBe('next');
   expect(action('previewing')).toBe('dial');
   expect(action('dialing')).toBe('stop');
+  expect(action('ringing')).toBe('wait'); // its card is on the way
+  expect(action('ringing', { call: { state: 'ringing', direction: 'in' } })).toBe('answer');
   expect(action('talking')).toBe('hang_up');
   expect(action('wrap_up')).toBe('save');
 });
@@ -37,6 +39,14 @@ test('nothing is dialled without a phone, a callable number and a connection', (
   expect(missing({}, { phone: phone(1, false) })).toBe('number');
   expect(missing({}, { phone: null })).toBe('number');
   expect(missing({}, { link_live: false })).toBe('link');
+});
+
+test('a caller is answered with space, once the phone is there', () => {
+  const call = { state: 'ringing', direction: 'in' };
+  expect(primary(desk('ringing', { call }), around())).toEqual({ action: 'answer', key: 'space', missing: null });
+  const lost = { call, seat: { kind: 'browser', status: 'lost' } };
+  expect(primary(desk('ringing', lost), around()).missing).toBe('phone');
+  expect(primary(desk('ringing', { call }), around({ link_live: false })).missing).toBe('link');
 });
 
 test('what an outcome needs before it is saved', () => {

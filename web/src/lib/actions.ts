@@ -8,7 +8,7 @@ export const EMPTY_DRAFT: Draft = { disposition: null, notes: '', callback_at_ms
 export type Missing = 'phone' | 'number' | 'link' | 'disposition' | 'notes' | 'callback';
 
 export type Primary = {
-  action: 'ready' | 'next' | 'dial' | 'hang_up' | 'stop' | 'save' | 'wait';
+  action: 'ready' | 'next' | 'dial' | 'answer' | 'hang_up' | 'stop' | 'save' | 'wait';
   /** Space and Enter advance; only Escape ends a call, so that a second press of Space cannot. */
   key: 'space' | 'escape' | null;
   missing: Missing | null;
@@ -32,6 +32,9 @@ function primary_of(desk: Desk, around: Surroundings): Primary {
       return { action: 'dial', key: 'space', missing: missing_to_dial(desk, around.phone) };
     case 'dialing':
       return { action: 'stop', key: 'escape', missing: null };
+    case 'ringing':
+      // The card comes with the call, a moment after the state.
+      return { action: desk.call ? 'answer' : 'wait', key: desk.call ? 'space' : null, missing: missing_seat(desk) };
     case 'talking':
       return { action: 'hang_up', key: 'escape', missing: null };
     case 'wrap_up':
@@ -40,8 +43,11 @@ function primary_of(desk: Desk, around: Surroundings): Primary {
 }
 
 function missing_to_dial(desk: Desk, phone: PhoneNumber | null): Missing | null {
-  if (desk.seat.kind === 'browser' && desk.seat.status !== 'live') return 'phone';
-  return phone?.callable ? null : 'number';
+  return missing_seat(desk) ?? (phone?.callable ? null : 'number');
+}
+
+function missing_seat(desk: Desk): Missing | null {
+  return desk.seat.kind === 'browser' && desk.seat.status !== 'live' ? 'phone' : null;
 }
 
 export function missing_to_save(card: Card | null, draft: Draft, now_ms: number): Missing | null {

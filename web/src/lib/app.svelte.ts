@@ -13,6 +13,7 @@ import type { Phone, PhoneStatus, Quality, Sound } from './phone';
 import { prefs, type Theme } from './prefs';
 import type { Command, Desk, PhoneNumber, Problem } from './protocol';
 import { sign_in, sign_out, signed_in_as, type SignInFailure } from './session';
+import { acts, command_of, may_bring_in, third_party, type Act } from './transfer';
 import { uuid } from './uuid';
 
 const TOASTS_MOST = 3;
@@ -53,6 +54,7 @@ class App {
   #clock = new ServerClock();
   #bell = new Bell();
   #toast_id = 0;
+  #rang_ms = 0;
   #volume_timer: ReturnType<typeof setTimeout> | undefined;
 
   shown_phone = $derived.by<PhoneNumber | null>(() => {
@@ -132,6 +134,7 @@ class App {
     if (!next || next.missing) return;
     if (next.action === 'ready' || next.action === 'next') void this.send({ cmd: next.action });
     else if (next.action === 'dial') this.dial();
+    else if (next.action === 'answer') void this.send({ cmd: 'answer' });
     else if (next.action === 'save') this.save();
     else if (next.action === 'hang_up' || next.action === 'stop') this.hang_up();
   }
@@ -157,6 +160,10 @@ class App {
     if (card && card.extensions_left > 0) void this.send({ cmd: 'extend', token: card.token });
   }
 
+  decline(): void {
+    if (this.desk?.state.kind === 'ringing') void this.send({ cmd: 'decline' });
+  }
+
   hang_up(): void {
     if (this.in_call) void this.send({ cmd: 'hang_up' });
   }
@@ -180,7 +187,16 @@ class App {
 
   toggle_hold(): void {
     const call = this.desk?.call;
-    if (this.desk?.state.kind === 'talking' && call) void this.send({ cmd: 'hold', on: !call.held });
+    if (this.desk?.state.kind === 'talking' && call && !third_party(this.desk)) void this.send({ cmd: 'hold', on: !call.held });
+  }
+
+  bring_in(cmd: 'consult' | 'transfer', to: string): void {
+    if (may_bring_in(this.desk)) void this.send({ cmd, to });
+  }
+
+  third(act: Act): void {
+    const third = third_party(this.desk);
+    if (third && acts(third).includes(act)) void this.send(command_of(act));
   }
 
   set_volume(db: number): void {
@@ -364,6 +380,10 @@ class App {
   #announce(before: Desk, desk: Desk): void {
     const [was, is] = [before.call?.state, desk.call?.state];
     if (was === is) return;
+    if (is === 'ringing' && desk.call?.direction === 'in') {
+      this.announcement = m.announce_incoming({ name: this.#caller() });
+      return;
+    }
     if (is === 'ringing') this.announcement = m.announce_ringing();
     if (is === 'talking' && was !== 'held') this.announcement = m.announce_answered();
     if (is === 'ended') this.announcement = m.announce_ended({ result: result_name(desk.call?.result ?? 'connected') });
@@ -373,14 +393,32 @@ class App {
     this.now_ms = this.#clock.now_ms(Date.now());
     const desk = this.desk;
     document.title = this.#title();
+    this.#ring(desk);
     if (desk?.state.kind === 'previewing' && this.#bell.due(this.now_ms, desk.card?.deadline_ms ?? desk.state.deadline_ms)) {
       chime.ten_seconds();
       this.announcement = m.announce_ten_seconds();
     }
   }
 
+  /** An incoming call is heard until it is answered or over. */
+  #ring(desk: Desk | null): void {
+    if (desk?.state.kind !== 'ringing') {
+      this.#rang_ms = 0;
+      return;
+    }
+    const now_ms = Date.now();
+    if (now_ms - this.#rang_ms < chime.RING_EVERY_MS) return;
+    this.#rang_ms = now_ms;
+    chime.ring();
+  }
+
+  #caller(): string {
+    return this.desk?.card?.name || this.shown_phone?.display || m.caller_unknown();
+  }
+
   #title(): string {
     const desk = this.desk;
+    if (desk?.state.kind === 'ringing') return m.title_incoming({ name: this.#caller() });
     if (!this.in_call || !desk?.call) return m.app_name();
     const since = desk.call.answered_ms ?? desk.call.started_ms;
     return m.title_in_call({ time: duration(this.now_ms - since), name: desk.card?.name ?? '' });

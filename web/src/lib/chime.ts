@@ -25,6 +25,16 @@ export function new_card(): void {
   note(0.12, 784, 0.35, 0.08);
 }
 
+/** One ring of an incoming call; again every RING_EVERY_MS while it rings. */
+export function ring(): void {
+  for (const at_s of [0, 0.5]) {
+    note(at_s, 587, 0.4, 0.14);
+    note(at_s + 0.08, 740, 0.35, 0.14);
+  }
+}
+
+export const RING_EVERY_MS = 3_000;
+
 export function test_tone(): void {
   [440, 554, 659].forEach((hz, i) => note(i * 0.18, hz, 0.3, 0.15));
 }

@@ -3,7 +3,7 @@
 
 export type Hotkey =
   | 'primary' | 'escape' | 'mute' | 'hold' | 'skip' | 'dnc' | 'extend' | 'notes' | 'not_ready' | 'recent' | 'help'
-  | 'give_back' | 'louder' | 'quieter' | { digit: number };
+  | 'give_back' | 'louder' | 'quieter' | 'transfer' | 'swap' | 'complete' | 'drop' | { digit: number };
 
 export type Press = {
   key: string;
@@ -20,6 +20,7 @@ export type Where = 'page' | 'control' | 'field' | 'menu';
 
 const LETTERS: Record<string, Hotkey> = {
   m: 'mute', h: 'hold', s: 'skip', d: 'dnc', e: 'extend', n: 'notes', b: 'not_ready', r: 'recent', g: 'give_back', '?': 'help',
+  t: 'transfer', w: 'swap', c: 'complete', x: 'drop',
   '-': 'quieter', '+': 'louder', '=': 'louder',
 };
 

@@ -41,6 +41,7 @@ const STATES: Words = {
   ready: m.state_ready,
   previewing: m.state_previewing,
   dialing: m.state_dialing,
+  ringing: m.state_ringing,
   talking: m.state_talking,
   wrap_up: m.state_wrap_up,
   logged_out: m.state_logged_out,
@@ -56,6 +57,8 @@ const REASONS: Words = {
   preview_timeout: m.reason_preview_timeout,
   signed_in: m.reason_signed_in,
   cancelled: m.reason_cancelled,
+  missed: m.reason_missed,
+  declined: m.reason_declined,
   seat_lost: m.reason_seat_lost,
   link_lost: m.reason_link_lost,
 };
@@ -102,6 +105,10 @@ const PROBLEMS: Words = {
   outside_hours: m.problem_outside_hours,
   suppressed: m.problem_suppressed,
   no_seat: m.problem_no_seat,
+  phone_unregistered: m.problem_phone_unregistered,
+  phone_silent: m.problem_phone_silent,
+  phone_refused: m.problem_phone_refused,
+  seat_absent: m.problem_seat_absent,
   skip_limit: m.problem_skip_limit,
   not_sent: m.problem_not_sent,
   no_call: m.problem_no_call,
@@ -117,6 +124,13 @@ const PROBLEMS: Words = {
   notes_too_long: m.problem_notes_too_long,
   callback_time_missing: m.problem_callback_time,
   callback_time_past: m.problem_callback_time,
+  third_party: m.problem_third_party,
+  no_third_party: m.problem_no_third_party,
+  unknown_target: m.problem_unknown_target,
+  not_registered: m.problem_not_registered,
+  emergency: m.problem_emergency,
+  fraud: m.problem_fraud,
+  route: m.problem_fraud,
 };
 
 /** The gate's rules, by the stable names the switch sends. */

@@ -3,7 +3,7 @@
 
 export type Text = { en: string; zh: string };
 
-export type StateKind = 'not_ready' | 'ready' | 'previewing' | 'dialing' | 'talking' | 'wrap_up' | 'logged_out';
+export type StateKind = 'not_ready' | 'ready' | 'previewing' | 'dialing' | 'ringing' | 'talking' | 'wrap_up' | 'logged_out';
 
 export type AgentState = {
   kind: StateKind;
@@ -14,7 +14,7 @@ export type AgentState = {
   queued: null | string | { kind: string; reason?: string | null };
 };
 
-export type Seat = { kind: string; status: 'absent' | 'connecting' | 'live' | 'lost' };
+export type Seat = { kind: string; status: 'absent' | 'idle' | 'connecting' | 'live' | 'lost' };
 
 export type Waiting = { reason: string; detail?: Text | null; earliest_ms: number | null };
 
@@ -77,8 +77,23 @@ export type Card = {
   why: Text | null;
 };
 
+/** A third party in the call, or how the last one's part ended. */
+export type TransferState = {
+  state: 'calling' | 'ringing' | 'leaving' | 'consulting' | 'joined' | 'over';
+  kind: string;
+  name: string;
+  /** With whom the agent talks in a consultation. */
+  heard: 'third' | 'customer' | null;
+  since_ms: number | null;
+  answered_ms: number | null;
+  /** `completed`, `dropped`, `third_left`, `denied` or a call's result. */
+  outcome: string | null;
+};
+
 export type Call = {
   id: string;
+  /** Who called whom; absent from an older switch. */
+  direction?: 'out' | 'in';
   state: 'dialing' | 'ringing' | 'talking' | 'held' | 'ended';
   started_ms: number;
   ringing_ms: number | null;
@@ -86,11 +101,14 @@ export type Call = {
   ended_ms: number | null;
   muted: boolean;
   held: boolean;
+  held_by_far_end?: boolean;
   volume_db: number;
   recording: boolean;
   result: string | null;
   detail: string | null;
   recording_ready: boolean;
+  transfer?: TransferState | null;
+  handed_over?: boolean;
 };
 
 export type Desk = {
@@ -101,6 +119,8 @@ export type Desk = {
   waiting: Waiting | null;
   card: Card | null;
   call: Call | null;
+  /** Whom the agent may bring in, while she talks. */
+  targets?: { phones: { user: string; registered: boolean }[] } | null;
   /** The switch is being stopped: calls go on, no new ones. */
   draining?: boolean;
 };
@@ -118,9 +138,16 @@ export type Command =
   | ({ cmd: 'cancel' } & Fenced)
   | ({ cmd: 'dnc' } & Fenced)
   | { cmd: 'extend'; token: number }
+  | { cmd: 'answer' }
+  | { cmd: 'decline' }
   | { cmd: 'hang_up' }
   | { cmd: 'mute'; on: boolean }
   | { cmd: 'hold'; on: boolean }
+  | { cmd: 'consult'; to: string }
+  | { cmd: 'transfer'; to: string }
+  | { cmd: 'swap' }
+  | { cmd: 'complete' }
+  | { cmd: 'drop' }
   | { cmd: 'volume'; db: number }
   | ({ cmd: 'dispose'; disposition: string; notes: string; callback_at_ms?: number } & Fenced)
   | { cmd: 'log_out' };
