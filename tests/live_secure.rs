@@ -232,7 +232,7 @@ async fn a_phone_and_a_carrier_talk_over_tls_and_srtp_and_the_wire_shows_nothing
         (&secured["caller"], &secured["callee"]),
         (&true.into(), &true.into())
     );
-    let trace = home.good(&["ctl", "trace"]);
+    let trace = home.good(&["ctl", "trace", "--verbose"]);
     assert!(
         trace.contains("RTP/SAVP") && trace.contains("inline:****"),
         "{trace}"
