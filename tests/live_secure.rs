@@ -157,10 +157,11 @@ struct Capture {
 }
 
 impl Capture {
-    fn start(folder: &Path) -> Capture {
-        let file = folder.join("voice.pcap");
+    fn start(home: &Home) -> Capture {
+        let file = home.path().join("voice.pcap");
+        let filter = format!("udp and host {}", home.ip);
         let child = Command::new("dumpcap")
-            .args(["-q", "-i", "lo", "-f", "udp and net 127.0.34.0/24", "-w"])
+            .args(["-q", "-i", "lo", "-f", &filter, "-w"])
             .arg(&file)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -216,7 +217,7 @@ async fn a_phone_and_a_carrier_talk_over_tls_and_srtp_and_the_wire_shows_nothing
     );
     let home = home(&authority, tls_of(&far), SocketAddr::from((STRANGER, 9)));
     let daemon = home.start().await;
-    let capture = Capture::start(home.path());
+    let capture = Capture::start(&home);
     let mut phone = caller(&authority, &home, "+861900100000");
     let talking = || home.ctl("snapshot")["through"]["calls"][0]["state"] == "talking";
     assert!(
