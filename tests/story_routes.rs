@@ -612,8 +612,8 @@ fn tones_are_played_by_the_switch() {
 #[test]
 fn an_offer_we_do_not_speak_is_answered_488_and_nothing_is_called() {
     let mut wire = wire(vec![rule("peer", "8", vec![peer()])]);
-    let opus = sdp(caller(), "111\r\na=rtpmap:111 opus/48000/2", "sendrecv");
-    wire.invite(caller(), "8", "", &opus);
+    let g729 = sdp(caller(), "18\r\na=rtpmap:18 G729/8000", "sendrecv");
+    wire.invite(caller(), "8", "", &g729);
     wire.read(caller(), "SIP/2.0 488");
     assert_eq!(wire.rest(at(PEER)), Vec::<String>::new());
     wire.assert_nothing_is_held();

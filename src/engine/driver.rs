@@ -159,6 +159,9 @@ impl Driver {
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        for socket in &self.parts.sip.udp {
+            socket.writable().await;
+        }
         self.carry_out((self.parts.clock)());
         loop {
             let wake = self.wait(&mut inbox).await;
@@ -532,7 +535,7 @@ impl Driver {
         let sent = match flow.transport {
             Transport::Udp => {
                 let socket = self.parts.sip.udp(flow.id);
-                socket.is_some_and(|socket| socket.try_send_to(&bytes, flow.remote).is_ok())
+                socket.is_some_and(|socket| socket.send_or_lose(&bytes, flow.remote).is_ok())
             }
             Transport::Tcp | Transport::Tls => self.streams.send(flow.id, bytes),
             Transport::Ws | Transport::Wss => self

@@ -122,6 +122,23 @@ impl SipUdp {
         sent.map(drop)
     }
 
+    /// The same for SIP, which repeats what is lost: a full queue is no failure.
+    ///
+    /// # Errors
+    /// When the peer cannot be reached at all.
+    pub fn send_or_lose(&self, bytes: &[u8], remote: SocketAddr) -> io::Result<()> {
+        match self.try_send_to(bytes, remote) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// Until the runtime has looked at the socket once, nothing can be sent without waiting.
+    pub async fn writable(&self) {
+        // A socket that cannot tell is found out by the first write.
+        let _ = self.socket.writable().await;
+    }
+
     pub async fn send_to(&self, bytes: &[u8], remote: SocketAddr) -> io::Result<()> {
         let sent = match self.socket.send_to(bytes, remote).await {
             Err(error) if is_of_another(&error) => self.socket.send_to(bytes, remote).await,
