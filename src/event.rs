@@ -47,6 +47,8 @@ kinds! {
     AttemptEnded = "attempt.ended",
     /// The agent has handed her call over; it goes on without her.
     AttemptTransferred = "attempt.transferred",
+    /// Another agent has taken the call over, card and all.
+    AttemptTakenOver = "attempt.taken_over",
     /// A third party's leg is on disk; nothing has rung yet.
     ThirdBegun = "third.begun",
     ThirdFailover = "third.failover",

@@ -50,6 +50,15 @@ pub(super) struct Call {
     pub third_past: Option<Past>,
     /// When the agent handed it over; from then on it is on no desk of hers.
     pub handed_over: Option<UtcMs>,
+    /// The leg has moved to another media worker, and its port may not be free there yet.
+    pub reopen: Option<Reopen>,
+}
+
+/// How often the port of a leg that has moved is tried again, and when next.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reopen {
+    pub at: Option<Instant>,
+    pub left: u8,
 }
 
 /// Who called whom.

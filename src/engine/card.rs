@@ -20,6 +20,7 @@ use crate::leads::phone::spaced;
 use crate::now::{Now, UtcMs};
 use crate::store::fact::{AttemptView, LeadView, PhoneView, RecordingState, Reservation};
 
+#[derive(Clone)]
 pub struct Card {
     pub token: FenceToken,
     pub campaign: Arc<Campaign>,
@@ -35,10 +36,13 @@ pub struct Card {
     pub before_restart: Option<AttemptView>,
     /// They called us.
     is_incoming: bool,
+    /// The agent who hands this call over.
+    handed_by: Option<String>,
     script: String,
     crm: Crm,
 }
 
+#[derive(Clone)]
 enum Crm {
     None,
     Loading,
@@ -62,11 +66,28 @@ impl Card {
                 .as_ref()
                 .is_some_and(|it| it.is_incoming),
             before_restart: reservation.attempt,
+            handed_by: None,
             script: script(&campaign, &lead),
             crm: if wants_crm { Crm::Loading } else { Crm::None },
             campaign,
             lead,
         }
+    }
+
+    /// As another agent is shown it who may take the call over.
+    pub fn offered_by(&self, name: &str) -> Card {
+        Card {
+            leaving: false,
+            again_at: None,
+            before_restart: None,
+            ..self.clone()
+        }
+        .handed_by(name)
+    }
+
+    pub fn handed_by(mut self, name: &str) -> Card {
+        self.handed_by = Some(name.to_owned());
+        self
     }
 
     /// The id the CRM is to be asked for, while its answer is outstanding.
@@ -216,6 +237,9 @@ impl Card {
     /// Why this lead, now: the class it was chosen from.
     fn why(&self) -> Text {
         let list = &self.lead.list;
+        if let Some(name) = &self.handed_by {
+            return Text::new(&format!("Handed over by {name}"), &format!("由{name}转接"));
+        }
         if self.is_incoming {
             return Text::new("Calls you now", "客户来电");
         }

@@ -264,6 +264,9 @@ impl Switch {
         let Some(LegOf::Customer(id)) = self.legs.get(&leg).cloned() else {
             return;
         };
+        if self.moved_leg_waits(now, id) {
+            return;
+        }
         tracing::error!(
             port,
             "RTP port is taken by another program; see [media] rtp_ports"

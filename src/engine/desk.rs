@@ -136,6 +136,9 @@ impl Switch {
     }
 
     fn call_picture(&self, desk: &Desk) -> Value {
+        if let Some(offered) = self.offered_picture(desk) {
+            return offered;
+        }
         if let Some(call) = desk.call.and_then(|call| self.calls.get(&call)) {
             return call.picture();
         }

@@ -109,6 +109,7 @@ impl Switch {
                 third: None,
                 third_past: None,
                 handed_over: None,
+                reopen: None,
             },
         );
         self.legs.insert(leg, LegOf::Customer(call));

@@ -14,6 +14,7 @@ pub mod driver;
 mod ending;
 mod figures;
 pub mod handle;
+mod handover;
 mod inbound;
 pub mod kept_phones;
 mod large;

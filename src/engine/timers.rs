@@ -41,6 +41,10 @@ impl Switch {
             let at = call.third.as_ref()?.deadline?;
             Some((at, "third party"))
         });
+        let moved = self.calls.values().filter_map(|call| {
+            let at = call.reopen?.at?;
+            Some((at, "a moved leg"))
+        });
         let writes = self.write_again.iter().map(|(at, ..)| (*at, "write again"));
         let sip = self.sip.poll_timeout();
         let expire = Some((self.expire_at, "leases"));
@@ -48,6 +52,7 @@ impl Switch {
             .chain(expire)
             .chain(calls)
             .chain(thirds)
+            .chain(moved)
             .chain(writes)
             .chain(self.through.poll_timeout())
             .chain(self.phone_seats.poll_timeout())
@@ -77,6 +82,7 @@ impl Switch {
         self.through_timeout(now);
         self.phone_seats_timeout(now);
         self.callers_timeout(now);
+        self.moved_legs_timeout(now);
         self.expire_leases(now);
         self.write_again(now);
         self.save_due_bindings(now);
@@ -109,7 +115,7 @@ impl Switch {
             };
             deadlines[4] = desk.rung.as_ref().and_then(|rung| match rung.phase {
                 RungPhase::Ringing { .. } => Some((rung.until, Due::Ring)),
-                RungPhase::Committing { .. } => None,
+                RungPhase::Committing { .. } | RungPhase::Taking => None,
             });
             deadlines[3] = desk
                 .deserted_since

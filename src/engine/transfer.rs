@@ -26,7 +26,7 @@ use super::call::Call;
 use super::switch::ReplyId;
 use super::trunk_call::{Way, Ways};
 use crate::call::transfer::{Heard, Outcome, State, Transfer};
-use crate::id::{LegId, ThirdId};
+use crate::id::{AgentId, LegId, ThirdId};
 use crate::now::UtcMs;
 use crate::sdp::negotiate::Negotiation;
 use crate::sip::{InvitePlan, SessionId};
@@ -44,6 +44,8 @@ pub(super) enum To {
     Phone(String),
     /// E.164, over the campaign's routes.
     Number(String),
+    /// Another agent at her seat: she takes the call over, card and all (`handover`).
+    Agent(AgentId),
 }
 
 /// The third party of a call.
@@ -62,9 +64,9 @@ pub(super) struct Third {
     leave: Option<(Ticket, Option<Duration>)>,
     pub since: UtcMs,
     answered: Option<(UtcMs, Instant)>,
-    rings: bool,
+    pub rings: bool,
     /// Who waits for the word of gate and store.
-    reply: Option<ReplyId>,
+    pub reply: Option<ReplyId>,
     /// Why those legs that are gone were not reached.
     missed: Option<Outcome>,
 }
@@ -104,6 +106,7 @@ impl To {
         match self {
             To::Phone(_) => "phone",
             To::Number(_) => "number",
+            To::Agent(_) => "agent",
         }
     }
 }

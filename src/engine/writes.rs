@@ -57,6 +57,11 @@ pub(super) enum Write {
         agent: AgentId,
         call: CallId,
     },
+    /// Another agent has answered: the call and its card become hers.
+    TakeOver {
+        agent: AgentId,
+        call: CallId,
+    },
     LastAgent {
         caller: CallId,
     },
@@ -195,6 +200,13 @@ impl Switch {
                 tracing::warn!(%agent, ?fact, "no card for a caller");
                 self.not_rung(now, &agent);
             }
+            (Write::TakeOver { agent, call }, Fact::TakenOver(reservation)) => {
+                self.taken_over(now, &agent, call, *reservation);
+            }
+            (Write::TakeOver { agent, call }, fact) => {
+                tracing::warn!(%agent, %call, ?fact, "the call was not handed over");
+                self.not_taken_over(now, &agent, call);
+            }
             (Write::LastAgent { caller }, Fact::LastAgent { agent }) => {
                 self.last_agent_known(now, caller, agent);
             }
@@ -288,6 +300,7 @@ impl Switch {
             Write::Begin { call } => self.dial_refused(now, call, problem()),
             Write::FailOver { call } => self.no_further_way(now, call),
             Write::Ring { agent, .. } => self.not_rung(now, &agent),
+            Write::TakeOver { agent, call } => self.not_taken_over(now, &agent, call),
             Write::LastAgent { caller } => self.last_agent_known(now, caller, None),
             Write::PickUp {
                 call,

@@ -58,7 +58,7 @@ pub(super) enum CommandBody {
     Hold {
         on: bool,
     },
-    /// `to`: `phone:<user>` or a number as dialled.
+    /// `to`: `phone:<user>` or a number as dialled; for `transfer` also `agent:<id>`.
     Consult {
         to: String,
     },
@@ -271,6 +271,12 @@ mod tests {
                 r#"{"cmd":"transfer","to":"+862155550100"}"#.into(),
                 AgentCommand::Transfer {
                     to: "+862155550100".into(),
+                },
+            ),
+            (
+                r#"{"cmd":"transfer","to":"agent:ana"}"#.into(),
+                AgentCommand::Transfer {
+                    to: "agent:ana".into(),
                 },
             ),
             (r#"{"cmd":"swap"}"#.into(), AgentCommand::Swap),

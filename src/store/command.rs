@@ -129,6 +129,12 @@ pub enum Command {
         to: &'static str,
         spans: Spans,
     },
+    /// Another agent takes a live call over, and its card with it: the first one's card is closed,
+    /// the attempt goes on as the other's → `TakenOver` | `Refused`.
+    TakeOver {
+        attempt: AttemptId,
+        agent: AgentId,
+    },
     /// A caller for an agent → `Rung` | `Refused`.
     RingInbound(Box<Ring>),
     /// Her seat has stopped ringing without an answer → `Released`, or `Stepped` too late.

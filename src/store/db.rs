@@ -15,7 +15,7 @@ use super::fact::Fact;
 use super::read::View;
 use super::{
     dial, dispose, finish, import, inbound, phone, recording, recover, registration, release,
-    reserve, session, third,
+    reserve, session, take_over, third,
 };
 use crate::dialer::campaign::{Campaign, Route, Rules};
 use crate::event::Kind;
@@ -304,6 +304,7 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             };
             finish::finish(work, *attempt, &end)
         }
+        Command::TakeOver { attempt, agent } => take_over::take_over(work, *attempt, agent),
         Command::RingInbound(wish) => inbound::ring(work, wish),
         Command::RingOver { attempt, why } => inbound::over(work, *attempt, *why),
         Command::LastAgent { e164 } => inbound::last_agent(work, e164),

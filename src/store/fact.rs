@@ -61,6 +61,8 @@ pub enum Fact {
     Finished(Finished),
     /// A caller's lead is on the desk of the agent whose seat rings.
     Rung(Box<Reservation>),
+    /// The lead of a live call is on another agent's desk now, under a token of its own.
+    TakenOver(Box<Reservation>),
     LastAgent {
         agent: Option<AgentId>,
     },

@@ -169,7 +169,7 @@ pub(super) fn last_agent(work: Work, e164: &str) -> Result<Fact, StoreError> {
 }
 
 /// `Some` when she cannot be called: a call or a wrap-up of hers is open.
-fn clear_desk(work: Work, agent: &AgentId) -> Result<Option<Fact>, StoreError> {
+pub(super) fn clear_desk(work: Work, agent: &AgentId) -> Result<Option<Fact>, StoreError> {
     let held: Option<(FenceToken, Phase)> = work
         .conn
         .prepare_cached(

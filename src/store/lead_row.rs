@@ -201,6 +201,23 @@ pub(super) fn advance(work: Work, lead: LeadId, to: &LeadState) -> Result<(), St
         .and_then(|changed| one(changed, "advance"))
 }
 
+/// The same call in other hands: the lead's state stays, under another reservation.
+pub(super) fn goes_on_as(
+    work: Work,
+    lead: LeadId,
+    old: FenceToken,
+    token: FenceToken,
+) -> Result<(), StoreError> {
+    work.conn
+        .prepare_cached(
+            "UPDATE leads SET token = ?3, changed_at = ?4 WHERE id = ?1 AND token = ?2
+                AND state IN ('dialing', 'connected')",
+        )?
+        .execute(params![lead, old, token, work.now])
+        .map_err(StoreError::from)
+        .and_then(|changed| one(changed, "go on"))
+}
+
 /// The card is done with: the lead's next state, and nothing of the old one.
 pub(super) fn settle(work: Work, lead: LeadId, to: &LeadState) -> Result<(), StoreError> {
     let columns = StateColumns::of(to);

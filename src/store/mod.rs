@@ -29,6 +29,7 @@ mod release;
 mod reserve;
 mod session;
 mod standing;
+mod take_over;
 mod third;
 mod writer;
 

@@ -117,12 +117,23 @@ pub fn world_as(numbers: &[&str], change: impl FnOnce(&mut EngineConfig)) -> Wor
     World::over(rows, config)
 }
 
+/// The same, with this many media workers.
+pub fn world_on(numbers: &[&str], workers: usize) -> World {
+    let rows = numbers.iter().enumerate();
+    let rows = rows.map(|(at, number)| row(at, &[number])).collect();
+    World::on(rows, config(), workers)
+}
+
 impl World {
     pub fn new(rows: Vec<Row>) -> World {
         World::over(rows, config())
     }
 
     fn over(rows: Vec<Row>, config: EngineConfig) -> World {
+        World::on(rows, config, 1)
+    }
+
+    fn on(rows: Vec<Row>, config: EngineConfig, workers: usize) -> World {
         let now = Now {
             instant: Instant::now(),
             utc: START,
@@ -138,7 +149,7 @@ impl World {
             source: "world".to_owned(),
         };
         db.apply(now.utc, &import).expect("import");
-        let switch = Switch::new(now, config.clone(), 1);
+        let switch = Switch::new(now, config.clone(), workers);
         World {
             now,
             switch,

@@ -7,7 +7,7 @@ use crate::call::progress::Progress;
 use crate::engine::call::{Call, Direction, Phase, Recording};
 use crate::engine::card::Card;
 use crate::engine::commands::no_call;
-use crate::engine::desk::Ask;
+use crate::engine::desk::{Ask, Desk};
 use crate::engine::handle::Problem;
 use crate::engine::switch::Switch;
 use crate::engine::writes::Write;
@@ -26,6 +26,8 @@ const RINGING: u16 = 180;
 pub(in crate::engine) enum Wanted {
     /// A caller, by his call through us.
     Caller(CallId),
+    /// Another agent's customer, by the call on her desk (`handover`).
+    Customer(CallId),
 }
 
 /// Why she is not rung.
@@ -56,6 +58,23 @@ pub(in crate::engine) enum RungPhase {
     Ringing {
         call: CallId,
     },
+    /// She has answered; the store is giving her the card.
+    Taking,
+}
+
+impl Desk {
+    /// Card and call are gone; who would not answer is NOT_READY.
+    pub(in crate::engine) fn stops_ringing(&mut self, now: Now, why: RingEnd) {
+        self.rung = None;
+        self.card = None;
+        self.call = None;
+        let reason = match why {
+            RingEnd::Missed => Reason::MISSED,
+            RingEnd::Declined => Reason::DECLINED,
+            _ => return self.agent.card_done(now.utc),
+        };
+        self.agent.card_done_not_ready(Reason::new(reason), now.utc);
+    }
 }
 
 impl Switch {
@@ -65,7 +84,7 @@ impl Switch {
         self.may_ring(agent).is_ok()
     }
 
-    fn may_ring(&self, agent: &AgentId) -> Result<(), NotFree> {
+    pub(in crate::engine) fn may_ring(&self, agent: &AgentId) -> Result<(), NotFree> {
         let desk = self.desks.get(agent).ok_or(NotFree::Unknown)?;
         let idle = desk.card.is_none() && desk.call.is_none() && desk.rung.is_none();
         if *desk.agent.state() != State::Ready || !idle {
@@ -82,7 +101,9 @@ impl Switch {
         wanted: Wanted,
     ) -> Result<(), NotFree> {
         self.may_ring(agent)?;
-        let Wanted::Caller(id) = wanted;
+        let Wanted::Caller(id) = wanted else {
+            return Err(NotFree::Gone);
+        };
         let ring = self.ring_wish(now, agent, id)?;
         let until = ring.until;
         let seat = self.desks.get(agent).and_then(|desk| desk.seat.live_leg());
@@ -154,7 +175,9 @@ impl Switch {
         let Some(rung) = self.desk(agent).and_then(|desk| desk.rung.as_mut()) else {
             return;
         };
-        let Wanted::Caller(id) = rung.wanted;
+        let Wanted::Caller(id) = rung.wanted else {
+            return;
+        };
         let RungPhase::Committing { over } = rung.phase else {
             return;
         };
@@ -192,6 +215,7 @@ impl Switch {
             third: None,
             third_past: None,
             handed_over: None,
+            reopen: None,
         };
         self.calls.insert(call, offered);
         if let Some(desk) = self.desk(agent) {
@@ -207,7 +231,9 @@ impl Switch {
         let Some(rung) = self.desk(agent).and_then(|desk| desk.rung.take()) else {
             return;
         };
-        let Wanted::Caller(id) = rung.wanted;
+        let Wanted::Caller(id) = rung.wanted else {
+            return;
+        };
         self.caller_leg_opened(id);
         if let Some(desk) = self.desk(agent) {
             desk.agent.card_done(now.utc);
@@ -230,28 +256,19 @@ impl Switch {
         let Some(rung) = desk.rung.as_mut() else {
             return;
         };
+        let id = match rung.wanted {
+            Wanted::Caller(id) => id,
+            Wanted::Customer(call) => return self.offer_over(now, agent, call, why),
+        };
         let call = match &mut rung.phase {
+            RungPhase::Taking => return,
             RungPhase::Committing { over } => {
                 over.get_or_insert(why);
                 return;
             }
             RungPhase::Ringing { call } => *call,
         };
-        let Wanted::Caller(id) = rung.wanted;
-        desk.rung = None;
-        desk.card = None;
-        desk.call = None;
-        match why {
-            RingEnd::Missed => {
-                desk.agent
-                    .card_done_not_ready(Reason::new(Reason::MISSED), now.utc);
-            }
-            RingEnd::Declined => {
-                desk.agent
-                    .card_done_not_ready(Reason::new(Reason::DECLINED), now.utc);
-            }
-            _ => desk.agent.card_done(now.utc),
-        }
+        desk.stops_ringing(now, why);
         self.calls.remove(&call);
         tracing::info!(%call, %agent, why = why.name(), "nobody answered at this seat");
         let attempt = AttemptId(call.0);

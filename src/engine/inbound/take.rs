@@ -16,7 +16,7 @@ impl Switch {
     pub(in crate::engine) fn answer(&mut self, now: Now, agent: &AgentId) -> Result<(), Problem> {
         let desk = self.desks.get(agent).ok_or_else(no_call)?;
         let Some(Rung {
-            wanted: Wanted::Caller(id),
+            wanted,
             phase: RungPhase::Ringing { call },
             ..
         }) = desk.rung
@@ -31,7 +31,10 @@ impl Switch {
                 "The page takes its seat by itself; the caller waits.",
             )
         })?;
-        self.take_caller(now, agent, id, call, seat)
+        match wanted {
+            Wanted::Caller(id) => self.take_caller(now, agent, id, call, seat),
+            Wanted::Customer(call) => self.take_over(agent, call),
+        }
     }
 
     fn take_caller(

@@ -349,3 +349,32 @@ fn a_full_disk_is_an_error_at_the_flush() {
         matches!(full, Err(hound::Error::IoError(e)) if e.kind() == io::ErrorKind::StorageFull)
     );
 }
+
+#[test]
+fn a_call_that_begins_again_goes_on_in_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("moved.wav");
+    let (recorder, facts) = start();
+    let (door, began) = (recorder.door(), Instant::now());
+    let id = call(77);
+    door.begin(id, path.clone(), began);
+    speak(&door, id, began, 1, &[(Channel::Right, 440.0)]);
+    let moved = began + Duration::from_secs(1);
+    door.begin(id, path.clone(), moved);
+    door.end(id, moved + Duration::from_secs(1), 0);
+    door.end(id, moved + Duration::from_secs(1), 0);
+    match next(&facts) {
+        MediaFact::Recorded {
+            path: written,
+            duration_ms,
+            ..
+        } => {
+            assert_eq!(written, path, "one file");
+            assert!(duration_ms >= 1_900, "{duration_ms}");
+        }
+        other => panic!("{other:?}"),
+    }
+    recorder.stop();
+    assert!(facts.try_recv().is_err(), "one end");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1);
+}

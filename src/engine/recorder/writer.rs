@@ -104,7 +104,11 @@ impl Writer {
         true
     }
 
+    /// A call that is recorded already goes on in its file: it has moved to another worker.
     fn begin(&mut self, call: CallId, path: &Path, at: Instant) {
+        if self.open.contains_key(&call) {
+            return;
+        }
         match Open::create(path, at) {
             Ok(open) => {
                 self.open.insert(call, open);

@@ -69,6 +69,7 @@ impl Switch {
         match to {
             To::Phone(user) => self.bring_in_phone(now, id, &user, third),
             To::Number(e164) => self.bring_in_number(now, id, &e164, third),
+            To::Agent(other) => self.offer_to_agent(now, id, &other, third),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Far, Past, Third};
+use super::{Far, Past, Third, To};
 use crate::agent::seat::Seat;
 use crate::call::result::{CallResult, CancelledBy};
 use crate::call::transfer::{Outcome, State};
@@ -22,7 +22,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub(super) fn count(&mut self, kind: &'static str, outcome: Outcome) {
+    pub(in crate::engine) fn count(&mut self, kind: &'static str, outcome: Outcome) {
         *self.outcomes.entry(outcome.name()).or_default() += 1;
         *self.kinds.entry(kind).or_default() += 1;
     }
@@ -40,7 +40,7 @@ impl Switch {
 
     /// The third party is out of the call, and the call is the agent's again. When nobody sits
     /// there any more it ends, and says why.
-    pub(super) fn third_over(&mut self, now: Now, id: CallId, outcome: Outcome) {
+    pub(in crate::engine) fn third_over(&mut self, now: Now, id: CallId, outcome: Outcome) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };
@@ -95,7 +95,10 @@ impl Switch {
         self.release_third(now, third, outcome);
     }
 
-    fn release_third(&mut self, now: Now, third: Third, outcome: Outcome) {
+    pub(in crate::engine) fn release_third(&mut self, now: Now, third: Third, outcome: Outcome) {
+        if let To::Agent(agent) = &third.to {
+            self.offer_withdrawn(now, agent, outcome);
+        }
         if let Some(reply) = third.reply {
             self.reply(reply, Err(super::control::nobody()));
         }

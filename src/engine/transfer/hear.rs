@@ -1,5 +1,6 @@
 //! Who hears whom in a call with a third party, by the states of `call::transfer`.
 
+use super::To;
 use crate::call::transfer::Hears;
 use crate::engine::media_worker::{MediaCommand, Source};
 use crate::engine::switch::Switch;
@@ -9,7 +10,7 @@ use crate::sdp::negotiate::Negotiation;
 
 impl Switch {
     /// After any change of the third party: the customer's time on hold, ears, and the page.
-    pub(super) fn hear(&mut self, now: Now, id: CallId) {
+    pub(in crate::engine) fn hear(&mut self, now: Now, id: CallId) {
         if let Some(call) = self.calls.get_mut(&id)
             && let Some(third) = &call.third
         {
@@ -28,6 +29,9 @@ impl Switch {
             return false;
         };
         let Some(far) = third.voice() else {
+            if let To::Agent(_) = third.to {
+                self.wait_for_agent(id);
+            }
             return true;
         };
         let seat = match call.is_handed_over() {

@@ -1,4 +1,4 @@
-//! Who is meant: `phone:<user>`, or a number as it is dialled: E.164, an extension of the route
+//! Who is meant: `phone:<user>`, `agent:<id>`, or a number as it is dialled: E.164, an extension of the route
 //! plan, or in the manner of the campaign's first trunk.
 
 use serde_json::{Value, json};
@@ -14,6 +14,9 @@ use crate::now::Now;
 use crate::route::{Outcome, Question, Source, Step};
 
 const PHONE: &str = "phone:";
+const AGENT: &str = "agent:";
+/// Agents a page is offered.
+const AGENTS_MAX: usize = 200;
 /// Phones a page is offered; any other is reached by its name.
 const PHONES_MAX: usize = 200;
 /// What people write between digits.
@@ -29,6 +32,9 @@ impl Switch {
     ) -> Result<To, Problem> {
         if let Some(user) = to.strip_prefix(PHONE) {
             return self.phone(user);
+        }
+        if let Some(other) = to.strip_prefix(AGENT) {
+            return self.other_agent(AgentId::new(other));
         }
         let number: String = to.chars().filter(|it| !BETWEEN.contains(it)).collect();
         let question = Question {
@@ -61,6 +67,13 @@ impl Switch {
         }
     }
 
+    fn other_agent(&self, agent: AgentId) -> Result<To, Problem> {
+        match self.desks.contains_key(&agent) {
+            true => Ok(To::Agent(agent)),
+            false => Err(unknown()),
+        }
+    }
+
     fn number(&self, campaign: &Campaign, dialled: &str) -> Result<To, Problem> {
         if self
             .config
@@ -85,7 +98,7 @@ impl Switch {
         e164.map(To::Number).ok_or_else(unknown)
     }
 
-    /// Whom her page offers while she talks; phones come and go without her page being told.
+    /// Whom her page offers while she talks; phones and agents come and go without her page being told.
     pub(in crate::engine) fn targets(&self, agent: &AgentId) -> Value {
         if !self.live_call(agent).is_some_and(Call::is_answered) {
             return Value::Null;
@@ -95,13 +108,21 @@ impl Switch {
             json!({ "user": phone.user, "registered": registered })
         };
         let phones = self.config.phones.iter().take(PHONES_MAX).map(shown);
-        json!({ "phones": phones.collect::<Vec<_>>() })
+        let free = self.desks.iter().filter(|(id, _)| self.is_free(id));
+        let agents = free
+            .take(AGENTS_MAX)
+            .map(|(id, desk)| json!({ "id": id.as_str(), "name": desk.profile.name }));
+        json!({ "phones": phones.collect::<Vec<_>>(), "agents": agents.collect::<Vec<_>>() })
     }
 
     pub(super) fn name_of(&self, to: &To, campaign: &Campaign) -> String {
         match to {
             To::Phone(user) => user.clone(),
             To::Number(e164) => shown_number(e164, campaign.mask_numbers),
+            To::Agent(agent) => {
+                let desk = self.desks.get(agent);
+                desk.map_or_else(String::new, |desk| desk.profile.name.clone())
+            }
         }
     }
 }
@@ -111,7 +132,7 @@ fn unknown() -> Problem {
         422,
         "unknown_target",
         "Nobody is reached by this",
-        "Choose a phone, or dial a number with + and its country code, or an extension.",
+        "Choose a phone or an agent, or dial a number with + and its country code, or an extension.",
     )
 }
 

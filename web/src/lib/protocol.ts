@@ -120,7 +120,7 @@ export type Desk = {
   card: Card | null;
   call: Call | null;
   /** Whom the agent may bring in, while she talks. */
-  targets?: { phones: { user: string; registered: boolean }[] } | null;
+  targets?: { phones: { user: string; registered: boolean }[]; agents?: { id: string; name: string }[] } | null;
   /** The switch is being stopped: calls go on, no new ones. */
   draining?: boolean;
 };

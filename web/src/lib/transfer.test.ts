@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Desk, TransferState } from './protocol';
-import { acts, choices, may_bring_in, meant, third_party } from './transfer';
+import { acts, choices, may_be_asked, may_bring_in, meant, third_party } from './transfer';
 
 const third = (state: TransferState['state']): TransferState => ({
   state, kind: 'phone', name: 'front', heard: null, since_ms: 0, answered_ms: null, outcome: null,
@@ -24,6 +24,16 @@ test('a name is a phone, digits are a number, and half a name is nobody', () => 
   expect(meant(desk(), '+86 (21) 5555-0100')).toBe('+86 (21) 5555-0100');
   expect(meant(desk(), 'fron')).toBeNull();
   expect(meant(desk(), ' ')).toBeNull();
+});
+
+test('free agents are offered by their names, and are given the call without being asked', () => {
+  const agents = [{ id: 'ana', name: 'Ana' }];
+  const both = { ...desk(), targets: { phones, agents } } as Desk;
+  expect(choices(both, 'an')).toEqual([{ to: 'agent:ana', name: 'Ana', kind: 'agent', free: true }]);
+  expect(meant(both, 'Ana')).toBe('agent:ana');
+  expect(may_be_asked('agent:ana')).toBe(false);
+  expect(may_be_asked('phone:front')).toBe(true);
+  expect(may_be_asked(null)).toBe(false);
 });
 
 test('one third party at a time, and only in a call', () => {
