@@ -314,8 +314,8 @@ fn a_declined_offer_waits_for_the_first_agents_page_that_was_just_lost() {
 fn a_missed_offer_when_nobody_sits_there_any_more_ends_with_a_result() {
     let (mut world, first, _) = offered();
     world.close_page(first);
-    world.run_for(RING);
-    assert_eq!(world.state("agent1"), "wrap_up");
+    world.until("its end", |world| world.state("agent1") == "wrap_up");
+    world.run_for(Duration::from_secs(1));
     assert_eq!(world.far.open(), 0);
     has_no_card(&world, "agent2");
     world.sit_down("agent1");
@@ -393,6 +393,85 @@ fn a_call_may_be_handed_on_and_back_again() {
     world.far.hang_up(NUMBER);
     world.run_for(Duration::from_secs(1));
     world.dispose("agent1", "interested").expect("disposed");
+    all_closed(&mut world);
+}
+
+/// agent3 is READY as well.
+fn third_agent(world: &mut World) {
+    world.sit_down("agent3");
+    world.ask("agent3", AgentCommand::Ready).expect("ready");
+    world.run_for(Duration::from_millis(100));
+}
+
+fn call_of(world: &World, agent: &str) -> uuid::Uuid {
+    let id = world.desk(agent)["call"]["id"].as_str();
+    id.expect("a call").parse().expect("a uuid")
+}
+
+#[test]
+fn a_call_whose_agents_page_is_lost_is_picked_up_by_another() {
+    let (mut world, first, _) = talking();
+    let call = call_of(&world, "agent1");
+    let early = world.ask("agent2", AgentCommand::PickUp { call });
+    assert_eq!(early.expect_err("she talks").rule, "not_offered");
+    world.close_page(first);
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.hears(customer(&world)), Some(Source::Music));
+    world
+        .ask("agent2", AgentCommand::PickUp { call })
+        .expect("it waits for somebody");
+    world.run_for(Duration::from_millis(50));
+    assert_eq!(world.call_state("agent2"), "talking");
+    let (leg, seat) = (customer(&world), seats(&world)[1]);
+    assert_eq!(world.hears(leg), Some(Source::Leg(seat)));
+    assert_eq!(world.hears(seat), Some(Source::Leg(leg)));
+    has_no_card(&world, "agent1");
+    // Her page comes back to an empty desk.
+    world.sit_down("agent1");
+    has_no_card(&world, "agent1");
+    assert_eq!(world.state("agent1"), "not_ready");
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(world.call_state("agent2"), "talking");
+    world.ask("agent2", AgentCommand::HangUp).expect("hung up");
+    world.dispose("agent2", "interested").expect("disposed");
+    all_closed(&mut world);
+}
+
+#[test]
+fn a_call_that_rings_at_another_seat_is_picked_up() {
+    let (mut world, _, _) = offered();
+    third_agent(&mut world);
+    let call = call_of(&world, "agent1");
+    world
+        .ask("agent3", AgentCommand::PickUp { call })
+        .expect("it rings");
+    world.run_for(Duration::from_millis(50));
+    assert_eq!(world.call_state("agent3"), "talking");
+    assert_eq!(world.state("agent2"), "ready", "she has missed nothing");
+    assert_eq!(world.state("agent1"), "ready");
+    has_no_card(&world, "agent2");
+    has_no_card(&world, "agent1");
+    world.ask("agent3", AgentCommand::HangUp).expect("hung up");
+    world.dispose("agent3", "interested").expect("disposed");
+    all_closed(&mut world);
+}
+
+#[test]
+fn of_two_who_want_a_call_the_first_has_it() {
+    let (mut world, _, _) = offered();
+    third_agent(&mut world);
+    let call = call_of(&world, "agent1");
+    let picked = world.ask_later("agent3", AgentCommand::PickUp { call });
+    let answered = world.ask_later("agent2", AgentCommand::Answer);
+    world.answer(picked).expect("first");
+    world.answer(answered).expect("sent");
+    world.run_for(Duration::from_millis(100));
+    assert_eq!(world.call_state("agent3"), "talking");
+    assert_eq!(world.state("agent2"), "ready");
+    has_no_card(&world, "agent2");
+    world.far.hang_up(NUMBER);
+    world.run_for(Duration::from_secs(1));
+    world.dispose("agent3", "interested").expect("disposed");
     all_closed(&mut world);
 }
 

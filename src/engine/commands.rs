@@ -8,7 +8,7 @@ use super::switch::{ReplyId, Switch};
 use super::writes::{AfterCard, Write};
 use crate::agent::state::{Reason, State};
 use crate::call::transfer::Transfer;
-use crate::id::{AgentId, FenceToken, PhoneId};
+use crate::id::{AgentId, CallId, FenceToken, PhoneId};
 use crate::now::Now;
 use crate::store;
 
@@ -98,6 +98,9 @@ impl Switch {
             }
             AgentCommand::Transfer { to } => {
                 return self.bring_in(now, agent, &to, Transfer::blind(), reply);
+            }
+            AgentCommand::PickUp { call } => {
+                return self.pick_up(now, agent, CallId(call), reply);
             }
             AgentCommand::Swap => self.swap(now, agent),
             AgentCommand::Complete => self.complete(now, agent),

@@ -77,6 +77,10 @@ pub enum AgentCommand {
     /// The third party is let go.
     Drop,
     /// The customer is sent there without a word.
+    /// Takes a call that waits for somebody, by its id.
+    PickUp {
+        call: uuid::Uuid,
+    },
     Transfer {
         to: String,
     },

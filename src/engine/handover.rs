@@ -5,9 +5,10 @@
 //! the way, it is hers again as after any transfer that fails (`transfer`). While it rings nothing
 //! is written, so that after a crash the lead is hers.
 //!
-//! `take` is the answer, `leg` the customer's leg on its way to the other seat's media worker.
+//! `take` is the answer, `pick_up` the way of an agent who was not asked, `leg` the customer's leg on its way to the other seat's media worker.
 
 mod leg;
+mod pick_up;
 mod take;
 
 use std::time::Duration;

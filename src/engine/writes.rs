@@ -61,6 +61,7 @@ pub(super) enum Write {
     TakeOver {
         agent: AgentId,
         call: CallId,
+        reply: Option<ReplyId>,
     },
     LastAgent {
         caller: CallId,
@@ -200,12 +201,18 @@ impl Switch {
                 tracing::warn!(%agent, ?fact, "no card for a caller");
                 self.not_rung(now, &agent);
             }
-            (Write::TakeOver { agent, call }, Fact::TakenOver(reservation)) => {
+            (Write::TakeOver { agent, call, reply }, Fact::TakenOver(reservation)) => {
                 self.taken_over(now, &agent, call, *reservation);
+                if let Some(reply) = reply {
+                    self.settle_reply(reply);
+                }
             }
-            (Write::TakeOver { agent, call }, fact) => {
+            (Write::TakeOver { agent, call, reply }, fact) => {
                 tracing::warn!(%agent, %call, ?fact, "the call was not handed over");
                 self.not_taken_over(now, &agent, call);
+                if let Some(reply) = reply {
+                    self.reply(reply, Err(not_begun(fact)));
+                }
             }
             (Write::LastAgent { caller }, Fact::LastAgent { agent }) => {
                 self.last_agent_known(now, caller, agent);
@@ -300,7 +307,12 @@ impl Switch {
             Write::Begin { call } => self.dial_refused(now, call, problem()),
             Write::FailOver { call } => self.no_further_way(now, call),
             Write::Ring { agent, .. } => self.not_rung(now, &agent),
-            Write::TakeOver { agent, call } => self.not_taken_over(now, &agent, call),
+            Write::TakeOver { agent, call, reply } => {
+                self.not_taken_over(now, &agent, call);
+                if let Some(reply) = reply {
+                    self.reply(reply, Err(problem()));
+                }
+            }
             Write::LastAgent { caller } => self.last_agent_known(now, caller, None),
             Write::PickUp {
                 call,

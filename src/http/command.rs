@@ -65,6 +65,10 @@ pub(super) enum CommandBody {
     Transfer {
         to: String,
     },
+    /// A call that waits: its agent's seat is lost, or it rings at another agent's.
+    PickUp {
+        call: ClickKey,
+    },
     Swap {},
     Complete {},
     Drop {},
@@ -82,7 +86,7 @@ pub(super) enum CommandBody {
     LogOut {},
 }
 
-/// The page's UUID for one click.
+/// The page's UUID for one click, or a call's.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct ClickKey(Uuid);
@@ -127,6 +131,7 @@ impl CommandBody {
             CommandBody::Transfer { to } => AgentCommand::Transfer {
                 to: bounded("to", to, TO_CHARS_MAX)?,
             },
+            CommandBody::PickUp { call } => AgentCommand::PickUp { call: call.0 },
             CommandBody::Swap {} => AgentCommand::Swap,
             CommandBody::Complete {} => AgentCommand::Complete,
             CommandBody::Drop {} => AgentCommand::Drop,
@@ -278,6 +283,10 @@ mod tests {
                 AgentCommand::Transfer {
                     to: "agent:ana".into(),
                 },
+            ),
+            (
+                format!(r#"{{"cmd":"pick_up","call":"{KEY}"}}"#),
+                AgentCommand::PickUp { call: key },
             ),
             (r#"{"cmd":"swap"}"#.into(), AgentCommand::Swap),
             (r#"{"cmd":"complete"}"#.into(), AgentCommand::Complete),

@@ -133,6 +133,8 @@ pub enum Command {
     /// the attempt goes on as the other's → `TakenOver` | `Refused`.
     TakeOver {
         attempt: AttemptId,
+        /// The card as it was when she answered: of two who answer, the first has it.
+        from: FenceToken,
         agent: AgentId,
     },
     /// A caller for an agent → `Rung` | `Refused`.

@@ -304,7 +304,11 @@ fn run(work: Work, command: &Command) -> Result<Fact, StoreError> {
             };
             finish::finish(work, *attempt, &end)
         }
-        Command::TakeOver { attempt, agent } => take_over::take_over(work, *attempt, agent),
+        Command::TakeOver {
+            attempt,
+            from,
+            agent,
+        } => take_over::take_over(work, *attempt, *from, agent),
         Command::RingInbound(wish) => inbound::ring(work, wish),
         Command::RingOver { attempt, why } => inbound::over(work, *attempt, *why),
         Command::LastAgent { e164 } => inbound::last_agent(work, e164),

@@ -19,21 +19,22 @@ const TAKEN_OVER: &str = "taken_over";
 pub(super) fn take_over(
     work: Work,
     attempt: AttemptId,
+    old: FenceToken,
     agent: &AgentId,
 ) -> Result<Fact, StoreError> {
-    let known: Option<(LeadId, FenceToken, AgentId)> = work
+    let known: Option<(LeadId, AgentId)> = work
         .conn
         .prepare_cached(
-            "SELECT lead, token, agent FROM attempts
-             WHERE id = ?1 AND answered_at IS NOT NULL AND ended_at IS NULL
+            "SELECT lead, agent FROM attempts
+             WHERE id = ?1 AND token = ?2 AND answered_at IS NOT NULL AND ended_at IS NULL
                 AND transferred_at IS NULL",
         )?
-        .query_row([attempt], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row(params![attempt, old], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((lead, old, first)) = known else {
+    let Some((lead, first)) = known else {
         return Ok(Fact::Refused {
             rule: "no_call",
-            detail: "the call has ended".to_owned(),
+            detail: "the call has ended, or is another agent's by now".to_owned(),
         });
     };
     if let Some(busy) = inbound::clear_desk(work, agent)? {

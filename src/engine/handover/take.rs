@@ -12,7 +12,7 @@ use crate::engine::card::Card;
 use crate::engine::commands::no_call;
 use crate::engine::handle::Problem;
 use crate::engine::inbound::ringing::{RungPhase, Wanted};
-use crate::engine::switch::Switch;
+use crate::engine::switch::{ReplyId, Switch};
 use crate::engine::transfer::To;
 use crate::engine::writes::Write;
 use crate::id::{AgentId, CallId};
@@ -26,19 +26,38 @@ impl Switch {
         agent: &AgentId,
         id: CallId,
     ) -> Result<(), Problem> {
-        let call = self.calls.get(&id).filter(|call| call.is_answered());
-        let attempt = call.ok_or_else(no_call)?.attempt;
+        self.calls
+            .get(&id)
+            .filter(|call| call.is_answered())
+            .ok_or_else(no_call)?;
         let rung = self.desk(agent).and_then(|desk| desk.rung.as_mut());
         rung.ok_or_else(no_call)?.phase = RungPhase::Taking;
-        let agent = agent.clone();
+        self.ask_store_for_call(agent, id, None);
+        Ok(())
+    }
+
+    pub(super) fn ask_store_for_call(
+        &mut self,
+        agent: &AgentId,
+        id: CallId,
+        reply: Option<ReplyId>,
+    ) {
+        let Some(call) = self.calls.get(&id) else {
+            return;
+        };
+        let (attempt, from, agent) = (call.attempt, call.token, agent.clone());
         self.write(
             Write::TakeOver {
                 agent: agent.clone(),
                 call: id,
+                reply,
             },
-            store::Command::TakeOver { attempt, agent },
+            store::Command::TakeOver {
+                attempt,
+                from,
+                agent,
+            },
         );
-        Ok(())
     }
 
     /// Her card is on disk. The customer may have hung up meanwhile: then she wraps up.
